@@ -14,9 +14,10 @@ from typing import Any, ClassVar, NoReturn, Self
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
-from django.db.models import F, Func, Q
-from django.db.models.functions import Length, Lower
+from django.db.models import Func, Q
+from django.db.models.functions import Lower
 
+from core.crypto import SealedTextField
 from core.ids import uuid7
 from workspaces.scoping import WorkspaceQuerySet
 
@@ -283,6 +284,50 @@ class AuditEvent(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         _refuse()
+
+
+class IdempotencyState(models.TextChoices):
+    """RUNNING holds a lease; DONE holds the answer."""
+
+    RUNNING = "running"
+    DONE = "done"
+
+
+class IdempotencyRecord(models.Model):
+    """What was answered to a POST with an Idempotency-Key (see idempotency.py). Removed after 24 hours.
+
+    The body is sealed: an answer may hold a token that is shown once.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    route = models.CharField(max_length=200)
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)
+    """SHA-256 of the request's path and body."""
+    state = models.CharField(max_length=10, choices=IdempotencyState.choices, default=IdempotencyState.RUNNING)
+    lease_until = models.DateTimeField()
+    """Until then a twin is refused; afterwards the first attempt counts as crashed."""
+    status = models.PositiveSmallIntegerField(null=True, blank=True)
+    body = SealedTextField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
+
+    objects = WorkspaceQuerySet["IdempotencyRecord"].as_manager()
+
+    class Meta:
+        indexes = (models.Index(fields=("created_at",), name="idempotencyrecord_age"),)
+        constraints = (
+            models.UniqueConstraint(fields=("user", "workspace", "route", "key"), name="idempotencyrecord_once"),
+            models.CheckConstraint(
+                condition=Q(state=IdempotencyState.RUNNING, status__isnull=True, body__isnull=True)
+                | Q(state=IdempotencyState.DONE, status__isnull=False, body__isnull=False),
+                name="idempotencyrecord_done_has_answer",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.route} {self.state}"
 
 
 class PeriodicSlot(models.Model):
