@@ -1,0 +1,17 @@
+"""The Celery app and the beat schedule.
+
+A Celery message is only a wake-up: rows are the truth, and each periodic task takes a `PeriodicSlot` row first, so any
+number of beats may run and a lost message costs one tick.
+"""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("patchbay")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()

@@ -1,0 +1,250 @@
+"""Every environment variable of the product, once: name, kind, default and what it is for.
+
+`config.settings` reads them through `read`; nothing else reads the environment. `.env` in the project's folder (or the
+file that `ENV_FILE` names) fills in what the environment does not set; `NAME_FILE` reads a secret from a file.
+Promised: a value that cannot be understood stops the start with the variable's name and never with its value.
+
+`python -m config.env > .env.example` writes the example file; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+Kind = Literal["str", "int", "bool", "list", "url", "secret"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable. `default` is written as it would stand in `.env`; "" means unset."""
+
+    name: str
+    kind: Kind
+    default: str
+    help: str
+
+
+@dataclass(frozen=True)
+class Topic:
+    """Variables that belong together, under one heading of `.env.example`."""
+
+    title: str
+    variables: tuple[Variable, ...]
+
+
+TOPICS: tuple[Topic, ...] = (
+    Topic(
+        "The server",
+        (
+            Variable("DEBUG", "bool", "false", "Development only: detailed error pages, weak keys are tolerated."),
+            Variable("PORT", "int", "8000", "Port of `manage.py up`, on 127.0.0.1."),
+            Variable(
+                "PUBLIC_URL",
+                "url",
+                "",
+                "Address people and providers use, e.g. https://hub.example.org; default http://127.0.0.1:$PORT.",
+            ),
+            Variable(
+                "ALLOWED_HOSTS", "list", "", "More host names to answer to, besides PUBLIC_URL's and the loopback's."
+            ),
+            Variable(
+                "CORS_ALLOWED_ORIGINS",
+                "list",
+                "",
+                "Origins whose pages may call the API, e.g. https://crm.example.org.",
+            ),
+            Variable("DATA_DIR", "str", ".data", "Folder of all state that is not in a server named below."),
+            Variable("LOG_LEVEL", "str", "INFO", "DEBUG, INFO, WARNING or ERROR."),
+            Variable("WEB_WORKERS", "int", "2", "Web processes of `manage.py up`, four threads each."),
+            Variable("WORKER_CONCURRENCY", "int", "2", "Processes of the Celery worker of `manage.py up`."),
+            Variable(
+                "PROCESS_ROLE", "str", "", "What this process is; set by the product itself (web), not by operators."
+            ),
+        ),
+    ),
+    Topic(
+        "Keys. Generated into $DATA_DIR/secrets on first start where unset; back them up",
+        (
+            Variable("SECRET_KEY", "secret", "", "Signs sessions and fingerprints; at least 32 random characters."),
+            Variable(
+                "VAULT_KEYS",
+                "secret",
+                "",
+                "Seal stored secrets: id:secret,id:secret, newest first. Rotate with `manage.py rotate_keys`.",
+            ),
+        ),
+    ),
+    Topic(
+        "Servers. Without them: an embedded PostgreSQL, a broker and a cache inside DATA_DIR and the database",
+        (
+            Variable(
+                "DATABASE_URL", "secret", "", "postgresql://user:password@host:5432/name; PostgreSQL 15 or newer."
+            ),
+            Variable("CELERY_BROKER_URL", "secret", "", "redis://host:6379/0 for workers on several machines."),
+            Variable("REDIS_URL", "secret", "", "redis://host:6379/1 for the cache and the throttles."),
+        ),
+    ),
+    Topic(
+        "First start",
+        (
+            Variable("OWNER_EMAIL", "str", "", "Log-in of the owner that the first start creates."),
+            Variable("OWNER_PASSWORD", "secret", "", "The owner's password; generated and printed once where unset."),
+        ),
+    ),
+    Topic(
+        "Sync",
+        (
+            Variable("SYNC_INTERVAL_SECONDS", "int", "300", "How often a connection is asked for news."),
+            Variable(
+                "MAIL_BACKFILL_DAYS", "int", "0", "How far back the first sync of a mailbox goes; 0 is everything."
+            ),
+            Variable(
+                "EGRESS_ALLOW_CIDRS",
+                "list",
+                "",
+                "Private networks that outgoing requests may reach, e.g. 10.1.0.0/16; none by default.",
+            ),
+        ),
+    ),
+    Topic(
+        "Google (docs/providers/google.md)",
+        (
+            Variable("GOOGLE_CLIENT_ID", "str", "", "OAuth client of type Web application."),
+            Variable("GOOGLE_CLIENT_SECRET", "secret", "", "Its secret."),
+            Variable(
+                "GOOGLE_AUTHORIZE_URL",
+                "url",
+                "https://accounts.google.com/o/oauth2/v2/auth",
+                "Google's consent screen.",
+            ),
+            Variable("GOOGLE_TOKEN_URL", "url", "https://oauth2.googleapis.com/token", "Google's token endpoint."),
+            Variable(
+                "GOOGLE_REVOKE_URL", "url", "https://oauth2.googleapis.com/revoke", "Google's revocation endpoint."
+            ),
+            Variable(
+                "GOOGLE_USERINFO_URL",
+                "url",
+                "https://openidconnect.googleapis.com/v1/userinfo",
+                "Where the account's address is read.",
+            ),
+            Variable(
+                "GMAIL_API_URL", "url", "https://gmail.googleapis.com", "Origin of the Gmail API, without a path."
+            ),
+        ),
+    ),
+    Topic(
+        "Microsoft (docs/providers/microsoft.md)",
+        (
+            Variable("MICROSOFT_CLIENT_ID", "str", "", "Application id of the app registration."),
+            Variable("MICROSOFT_CLIENT_SECRET", "secret", "", "Its client secret."),
+            Variable("MICROSOFT_TENANT", "str", "common", "common, organizations, consumers, or a tenant's id."),
+            Variable(
+                "MICROSOFT_AUTHORIZE_URL",
+                "url",
+                "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/authorize",
+                "Microsoft's consent screen; {tenant} is replaced.",
+            ),
+            Variable(
+                "MICROSOFT_TOKEN_URL",
+                "url",
+                "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token",
+                "Microsoft's token endpoint; {tenant} is replaced.",
+            ),
+            Variable(
+                "GRAPH_API_URL", "url", "https://graph.microsoft.com", "Origin of Microsoft Graph, without a path."
+            ),
+        ),
+    ),
+)
+
+VARIABLES: tuple[Variable, ...] = tuple(variable for topic in TOPICS for variable in topic.variables)
+BY_NAME = {variable.name: variable for variable in VARIABLES}
+
+
+def load_env_file() -> None:
+    """Fill in from the `.env` file what the environment does not set. An empty ENV_FILE means no file."""
+    name = os.environ.get("ENV_FILE", ".env")
+    path = PROJECT / name
+    if name and path.is_file():
+        environ.Env.read_env(str(path), overwrite=False)
+
+
+def read(name: str) -> Any:
+    """The value of a declared variable, as its kind says; its default where it is unset or empty."""
+    variable = BY_NAME[name]
+    text = _text(variable)
+    try:
+        return _convert(variable, text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is not a valid {variable.kind}. {variable.help}") from error
+
+
+def _text(variable: Variable) -> str:
+    """What was set. Only secrets may come from a file: an orchestrator mounts those."""
+    text = os.environ.get(variable.name, "").strip()
+    file = os.environ.get(f"{variable.name}_FILE", "").strip() if variable.kind == "secret" else ""
+    if text and file:
+        raise ImproperlyConfigured(f"{variable.name} and {variable.name}_FILE are both set; keep one.")
+    if not file:
+        return text or variable.default
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{variable.name}_FILE names a file that cannot be read: {file}") from error
+
+
+def _convert(variable: Variable, text: str) -> Any:
+    if variable.kind == "int":
+        return _natural(text)
+    if variable.kind == "bool":
+        return _yes_or_no(text)
+    if variable.kind == "list":
+        return [item.strip() for item in text.split(",") if item.strip()]
+    if variable.kind == "url":
+        return _web_address(text)
+    return text
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError("negative")
+    return value
+
+
+def _yes_or_no(text: str) -> bool:
+    lowered = text.lower()
+    if lowered in environ.Env.BOOLEAN_TRUE_STRINGS:
+        return True
+    if lowered in ("false", "off", "no", "n", "0", ""):
+        return False
+    raise ValueError("neither yes nor no")
+
+
+def _web_address(text: str) -> str:
+    if text and not text.startswith(("https://", "http://")):
+        raise ValueError("not a web address")
+    return text.rstrip("/")
+
+
+def example() -> str:
+    """The text of `.env.example`: every variable commented out at its default."""
+    lines = ["# Every setting of Patchbay with its default. Copy to .env and change what you need.", "#"]
+    lines += ["# NAME_FILE reads a secret from a file: SECRET_KEY_FILE=/run/secrets/key.", ""]
+    for topic in TOPICS:
+        lines += [f"## {topic.title}", ""]
+        for variable in topic.variables:
+            lines += [f"# {variable.help}", f"# {variable.name}={variable.default}", ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(example(), end="")

@@ -1,0 +1,18 @@
+"""The owner console (django-unfold)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ("UNFOLD",)
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Patchbay",
+    "SITE_HEADER": "Patchbay",
+    "SITE_SUBHEADER": "Mail and integrations",
+    "SITE_URL": "/api/docs",
+    "SITE_SYMBOL": "hub",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {"show_search": True, "show_all_applications": False},
+}

@@ -1,0 +1,38 @@
+"""REST framework and the OpenAPI schema. Bearer tokens only: a browser's session never authenticates an API call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ("REST_FRAMEWORK", "SPECTACULAR_SETTINGS")
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["workspaces.authentication.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["workspaces.permissions.IsMember"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "core.api.errors.handle",
+    "DEFAULT_THROTTLE_CLASSES": ["core.api.throttling.TokenThrottle", "core.api.throttling.WorkspaceThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"token": "600/min", "workspace": "3000/min"},
+    "UNAUTHENTICATED_USER": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "URL_FORMAT_OVERRIDE": None,
+}
+
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Patchbay",
+    "DESCRIPTION": "Mail, calendars and integrations of your users, behind one API. "
+    "Send `Authorization: Bearer <token>`; make a token with `manage.py create_token`.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "displayRequestDuration": True},
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": r"/api/",
+    "SORT_OPERATIONS": True,
+}

@@ -1,0 +1,32 @@
+"""Which apps the product is made of, and what one of them registers with another by dotted path."""
+
+from __future__ import annotations
+
+__all__ = ("AUTH_USER_MODEL", "DEFAULT_AUTO_FIELD", "INSTALLED_APPS", "SYNC_ENGINES")
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "axes",
+    "workspaces",
+    "entities",
+    "integrations",
+    "email_sync",
+]
+
+AUTH_USER_MODEL = "workspaces.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+SYNC_ENGINES = {"email": "email_sync.services.engine.EmailEngine"}
+"""The one up-call: what `connections/:id/sync` starts, by type (DESIGN 3)."""

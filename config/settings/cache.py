@@ -1,0 +1,21 @@
+"""The cache, shared by all processes so that throttles and login locks hold across them."""
+
+from __future__ import annotations
+
+from config import env
+
+__all__ = ("CACHES", "CACHE_TABLE")
+
+CACHE_TABLE = "cache_entries"
+"""Made by `createcachetable`, which `up` runs after `migrate`."""
+
+_url = env.read("REDIS_URL")
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": _url, "KEY_PREFIX": "patchbay"}
+    if _url
+    else {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": CACHE_TABLE,
+        "OPTIONS": {"MAX_ENTRIES": 50_000},
+    }
+}

