@@ -1,0 +1,86 @@
+"""What must never be read in a log, an error or a quoted answer, and the one place that takes it out.
+
+Called by `core.http` for provider words and by the logging configuration (`RedactSecrets` on every handler). Masking is
+the second wall: nothing of ours logs bodies, headers or queries in the first place.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+MASK = "***"
+
+_NAMES = (
+    r"access_?token|refresh_?token|id_?token|bot_?token|auth_?token|device_?code|code_?verifier|client_?secret|secret"
+    r"|signing_?key|private_?key|api_?key|x-api-key|apikey|password|passwd|passphrase|authorization|proxy-authorization"
+    r"|cookie|set-cookie|token|credentials?"
+)
+SECRET_NAME = re.compile(rf"(?i)(?:^|[_\-.\s])(?:{_NAMES})$|(?:Token|Secret|Key|Password)$|^code$")
+"""Says of a header, form or query name that its value is a secret."""
+
+_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # An Authorization scheme with its credential, wherever it stands.
+    (re.compile(r"(?i)\b(bearer|basic|xoauth2|digest)\s+[a-z0-9._~+/=\-]{6,}"), rf"\1 {MASK}"),
+    # name=value, name: value, "name": "value", also inside URLs and reprs.
+    (
+        re.compile(
+            rf"(?i)(?P<name>(?<![a-z0-9])[a-z0-9_\-]*(?:{_NAMES}))(?P<sep>\\?[\"']?\s*[=:]\s*)"
+            r"(?P<quote>\\?[\"'])(?:\\.|(?!(?P=quote)).)*(?P=quote)"
+        ),
+        rf"\g<name>\g<sep>\g<quote>{MASK}\g<quote>",
+    ),
+    (
+        re.compile(
+            rf"(?i)(?P<name>(?<![a-z0-9])[a-z0-9_\-]*(?:{_NAMES}))(?P<sep>\\?[\"']?\s*[=:]\s*)"
+            r"(?!(?:bearer|basic|xoauth2|digest)\s)[^\s\"'&;,)}\]<>\\]+"
+        ),
+        rf"\g<name>\g<sep>{MASK}",
+    ),
+    # An authorization code is only ever a query or form field; `code` elsewhere is an error code worth reading.
+    (re.compile(r"(?i)((?:^|[?&])code=)[^\s&\"'<>]+"), rf"\1{MASK}"),
+    (re.compile(r"(https?://)[^\s/@\"']+@"), rf"\1{MASK}@"),
+    # Shapes that are secrets by themselves: JSON web tokens and the prefixed tokens of well-known vendors.
+    (re.compile(r"\beyJ[\w\-]{8,}\.[\w\-]+(?:\.[\w\-]*)*"), MASK),
+    (re.compile(r"\bya29\.[\w\-.]+|\b1//0[\w\-]{16,}|\bxox[a-z]-[\w\-]+|\bxapp-[\w\-]+"), MASK),
+    (re.compile(r"\bSG\.[\w\-]{8,}\.[\w\-]{8,}|\bre_\w{16,}"), MASK),
+    (re.compile(r"\bpat[A-Za-z0-9]{14}\.[0-9a-f]{32,}|\bpat-\w+-[\w\-]{16,}"), MASK),
+    (re.compile(r"\bwhsec_[\w+/=]{16,}|\bGOCSPX-[\w\-]+|\b[a-z]{2,10}_[0-9a-f]{12}_[\w\-]{40,}"), MASK),
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+MAX_SCANNED = 20_000
+
+
+def redact(text: str) -> str:
+    """`text` with every secret we can recognise masked. Linear in its length."""
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def clean_words(text: str, limit: int = 300) -> str:
+    """A provider's own words, fit to show: one line, no control characters, no secrets, at most `limit` characters."""
+    line = " ".join(_CONTROL.sub(" ", redact(text[:MAX_SCANNED])).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+class RedactSecrets(logging.Filter):
+    """Masks secrets in the message and the traceback of every record that passes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrites the record in place; never drops it."""
+        record.msg = redact(_message(record))
+        record.args = ()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = redact(record.exc_text)
+        return True
+
+
+def _message(record: logging.LogRecord) -> str:
+    """A record whose arguments do not fit its format is still worth reading, without the arguments."""
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        return str(record.msg)
