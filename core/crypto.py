@@ -28,6 +28,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signing import BadSignature
 from django.db import models
 from django.db.models.query_utils import DeferredAttribute
+from django.utils.encoding import force_bytes
 from django_cryptography.core.signing import FernetSigner
 from django_cryptography.utils.crypto import FernetBytes, InvalidToken
 
@@ -173,7 +174,7 @@ def fingerprint(secret: str, *, workspace_id: object) -> str:
 
     Keyed with SECRET_KEY and not with the vault's newest key, so that it stays the same when the vault's keys rotate.
     """
-    key = f"{PURPOSE}.fingerprint:{settings.SECRET_KEY}".encode()
+    key = f"{PURPOSE}.fingerprint:".encode() + force_bytes(settings.SECRET_KEY)
     digest = hmac.new(key, f"{workspace_id}\n{secret}".encode(), sha256).hexdigest()
     return f"key.{digest[:4]}...****"
 
@@ -189,13 +190,20 @@ class SealedAttribute(DeferredAttribute):
     def __get__(self, instance: models.Model | None, cls: type[models.Model] | None = None) -> Any:
         if instance is None:
             return self
-        held = super().__get__(instance, cls)
+        if self.field.attname not in instance.__dict__:
+            self._load(instance)
+        held = instance.__dict__[self.field.attname]
         if isinstance(held, Sealed):
             return self.field.loads(unseal(held, self.field.place(instance)))
         return held.value if isinstance(held, Plain) else held
 
     def __set__(self, instance: models.Model, value: Any) -> None:
         instance.__dict__[self.field.attname] = self._hold(instance, value)
+
+    def _load(self, instance: models.Model) -> None:
+        """Fetch a deferred blob; Django's own way would open it on a row without its workspace_id."""
+        rows = type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk)
+        instance.__dict__[self.field.attname] = rows.values_list(self.field.attname, flat=True).get()
 
     def _hold(self, instance: models.Model, value: Any) -> Sealed | Plain | None:
         if value is None or isinstance(value, Sealed):

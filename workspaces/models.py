@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -20,6 +20,11 @@ from django.db.models.functions import Lower
 from core.crypto import SealedTextField
 from core.ids import uuid7
 from workspaces.scoping import WorkspaceQuerySet
+
+if TYPE_CHECKING:
+    _EmailField = models.EmailField[str, str]
+else:
+    _EmailField = models.EmailField
 
 LAST_USED_EVERY = timedelta(minutes=5)
 
@@ -32,7 +37,7 @@ class ClockTimestamp(Func):
     output_field = models.DateTimeField()
 
 
-class LowerEmailField(models.EmailField):
+class LowerEmailField(_EmailField):
     """An address kept and looked up in lower case, so that `Ann@x.com` and `ann@x.com` are one log-in."""
 
     def to_python(self, value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import models
 
 from core.errors import NotFound
@@ -38,5 +38,5 @@ def fetch(rows: models.QuerySet[M], **lookup: object) -> M:
     """The one row of `rows` that matches; NotFound otherwise, malformed ids included."""
     try:
         return rows.get(**lookup)
-    except (rows.model.DoesNotExist, ValidationError, ValueError):
+    except (ObjectDoesNotExist, ValidationError, ValueError):
         raise NotFound from None
