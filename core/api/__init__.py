@@ -1,1 +1,1 @@
-"""The API's one shape: errors, request ids, names on the wire, lists, limits. Used by every app's views and serializers."""
+"""The API's one shape: errors, request ids, names on the wire, lists, limits. Used by every app."""

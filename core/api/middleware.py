@@ -27,8 +27,8 @@ PAGE_POLICY = (
 # The console's toolkit evaluates expressions and styles inline (reference ecosystem.md 4.1). No form-action: browsers
 # hold it against redirects too, and the connect button leads to the provider's consent page.
 CONSOLE_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "font-src 'self' data:; object-src 'none'; base-uri 'self'; frame-ancestors 'none'"
+    "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; object-src 'none'; base-uri 'self'; frame-ancestors 'none'"
 )
 
 

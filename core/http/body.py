@@ -74,5 +74,3 @@ def _decoder(encoding: str) -> _Plain | _Gzip:
     if encoding in ("gzip", "x-gzip"):
         return _Gzip()
     raise BadBody("the answer is packed in a way that was not asked for")
-
-

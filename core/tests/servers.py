@@ -6,7 +6,8 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -80,7 +81,9 @@ class LoopbackServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
 
@@ -97,3 +100,27 @@ def read_request(stream: socket.socket) -> bytes:
     while lengths and len(body) < lengths[0]:
         body += stream.recv(65536)
     return head + b"\r\n\r\n" + body
+
+
+def replying(*answers: bytes) -> Script:
+    """A script that gives each answer in turn (the last for ever) and keeps the connection."""
+    queue = list(answers)
+
+    def script(stream: socket.socket, _: bytes) -> bool:
+        stream.sendall(queue.pop(0) if len(queue) > 1 else queue[0])
+        return True
+
+    return script
+
+
+def failing(before_closing: bytes = b"") -> Script:
+    """A script that sends this much and closes."""
+    return lambda stream, _: stream.sendall(before_closing)
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """The block ends within this time."""
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds

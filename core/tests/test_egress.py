@@ -61,9 +61,9 @@ def wrapped(text: str) -> Iterator[str]:
 REFUSED = sorted({*INSIDE_V4, *INSIDE_V6, *(form for text in INSIDE_V4 for form in wrapped(text))})
 LITERALS = [
     "127.0.0.1", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7F.1", "0177.0.0.1", "0177.0.0.01", "0x7f.0.0.0x1",
-    "017700000001", "127.0.0.1.", "0", "0.0.0.0", "[::1]", "::1", "[::ffff:127.0.0.1]", "[0:0:0:0:0:0:0:1]", "::ffff:7f00:1",
-    "169.254.169.254", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.16689662", "10.1", "0xa.1", "012.0.0.1",
-    "192.168.257", "3232235777", "0xc0a80101", "1684301000", "0x64.100.100.200",
+    "017700000001", "127.0.0.1.", "0", "0.0.0.0", "[::1]", "::1", "[::ffff:127.0.0.1]", "[0:0:0:0:0:0:0:1]",
+    "::ffff:7f00:1", "169.254.169.254", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.16689662", "10.1",
+    "0xa.1", "012.0.0.1", "192.168.257", "3232235777", "0xc0a80101", "1684301000", "0x64.100.100.200",
     "\uff11\uff12\uff17.0.0.1", "127\u30020\u30020\u30021", "\u2460\u2461\u2466.\u24ea.\u24ea.\u2460",
 ]  # fmt: skip
 
@@ -94,7 +94,9 @@ def test_resolve_literal_spelling_of_an_inside_address_never_succeeds(closed: No
         egress.resolve(host, 443)
 
 
-@pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0"])
+@pytest.mark.parametrize(
+    "host", ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0"]
+)
 def test_resolve_spelling_the_machine_understands_is_refused_by_address(closed: None, host: str) -> None:
     with pytest.raises(EgressRefused):
         egress.resolve(host, 443)
@@ -169,7 +171,9 @@ def test_resolve_silent_name_server_ends_within_the_time_limit(closed: None, ser
 
 def test_resolve_opened_network_is_given_and_marked(settings: Any) -> None:
     settings.EGRESS_ALLOW_CIDRS = ["10.1.0.0/16", " fd00::/8 ", ""]
-    assert [item.opened for item in resolved("10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::10.1.2.3", "fd00::7")] == [True] * 4
+    assert [item.opened for item in resolved("10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::10.1.2.3", "fd00::7")] == [
+        True
+    ] * 4
     assert [item.opened for item in resolved("8.8.8.8", "10.1.2.3")] == [False, True]
     with pytest.raises(EgressRefused):
         resolved("10.2.0.1")
@@ -236,7 +240,9 @@ def test_connect_refused_name_opens_no_connection(closed: None, serve: Serve) ->
 
 def test_connect_tries_the_next_address_where_one_is_dead(loopback: None, serve: Serve) -> None:
     server = serve(lambda stream, _: stream.sendall(answer()))
-    with egress.connect("two.example", server.port, 5, resolver=lambda _, port: infos("127.0.0.2", "127.0.0.1", port=port)) as sock:
+    with egress.connect(
+        "two.example", server.port, 5, resolver=lambda _, port: infos("127.0.0.2", "127.0.0.1", port=port)
+    ) as sock:
         assert sock.getpeername()[0] == "127.0.0.1"
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.gettimeout() == 5
