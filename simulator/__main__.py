@@ -38,11 +38,11 @@ def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def announce(base_url: str, ready_file: Path | None) -> None:
     """One line of JSON on standard output, and in a file that appears only when it is whole."""
     line = json.dumps({"base_url": base_url, "control_url": f"{base_url}/_control", "pid": os.getpid()})
-    print(line, flush=True)
     if ready_file:
         draft = ready_file.with_name(ready_file.name + ".part")
         draft.write_text(line + "\n")
         draft.replace(ready_file)
+    print(line, flush=True)
 
 
 def seed(server: Server, count: int) -> None:

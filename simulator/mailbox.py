@@ -78,6 +78,7 @@ class Mailbox:
         """A start id below this one is too old."""
         self._positions: list[tuple[int, str]] = []
         self._next_label = 1
+        self._last_number = 0
 
     # Changes
 
@@ -146,10 +147,13 @@ class Mailbox:
         self.history.append(HistoryRecord(self.history_id, message.id, message.thread_id, labels, kinds))
 
     def _new_id(self, internal_date: int) -> str:
-        """16 hexadecimal digits that rise with time, as Gmail's do."""
+        """16 hexadecimal digits that rise with time, as Gmail's do; within a millisecond, in order of arrival."""
         number = (max(internal_date, 1 << 40) << 20) | self.random.getrandbits(20)
+        if number >> 20 == self._last_number >> 20:
+            number = self._last_number + self.random.randrange(1, 64)
         while f"{number:016x}" in self.messages:
             number += 1
+        self._last_number = number
         return f"{number:016x}"
 
     # Questions

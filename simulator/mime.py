@@ -9,10 +9,12 @@ import html
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.generator import BytesGenerator
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import compat32
 from functools import lru_cache
+from io import BytesIO
 from typing import Any
 
 # Bodies beyond this come by attachment id even when they are text.
@@ -153,10 +155,9 @@ def parse(raw: bytes) -> Part:
 def _build(message: Message, part_id: str) -> Part:
     headers = [{"name": name, "value": decode_header(value).strip()} for name, value in message.raw_items()]
     part = Part(part_id, message.get_content_type(), _filename(message), headers)
-    payload = message.get_payload()
-    if isinstance(payload, list):
+    if message.is_multipart():
         prefix = f"{part_id}." if part_id else ""
-        children = [child for child in payload if isinstance(child, Message)]
+        children = [child for child in message.get_payload() if isinstance(child, Message)]
         part.parts = [_build(child, f"{prefix}{number}") for number, child in enumerate(children)]
         if message.get_content_maintype() == "message":
             part.data = b"".join(bytes_of(child) for child in children)
@@ -166,11 +167,13 @@ def _build(message: Message, part_id: str) -> Part:
 
 
 def bytes_of(message: Message) -> bytes:
-    """A nested message as bytes; one whose text is not what its head claims is given as it reads."""
+    """A nested message as bytes; empty when it cannot be written again, which only hostile mail manages."""
     try:
-        return message.as_bytes()
+        buffer = BytesIO()
+        BytesGenerator(buffer, mangle_from_=False, maxheaderlen=0, policy=compat32).flatten(message)
+        return buffer.getvalue()
     except (UnicodeError, LookupError, ValueError, TypeError, AttributeError):
-        return str(message.get_payload()).encode("utf-8", "replace")
+        return b""
 
 
 def _filename(message: Message) -> str:
@@ -182,15 +185,11 @@ def _filename(message: Message) -> str:
 
 def _body(message: Message) -> bytes:
     """Transfer encoding undone; text re-encoded as UTF-8 whatever its charset was, as Gmail delivers it."""
-    try:
-        data = message.get_payload(decode=True)
-    except (LookupError, ValueError):
-        data = None
-    if not isinstance(data, bytes):
-        data = str(message.get_payload() or "").encode("utf-8", "replace")
+    payload = message.get_payload(decode=True)
+    data = payload if isinstance(payload, bytes) else b""
     if message.get_content_maintype() != "text" or _filename(message):
         return data
-    return decode_text(data, str(message.get_param("charset") or "utf-8")).encode("utf-8", "replace")
+    return decode_text(data, message.get_content_charset("utf-8")).encode("utf-8", "replace")
 
 
 @lru_cache(maxsize=4096)

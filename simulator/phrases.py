@@ -71,7 +71,7 @@ SENTENCES = (
 CLOSINGS = ("Best regards", "Kind regards", "Thanks", "Cheers", "Best", "Talk soon")
 
 NOTICES = (
-    ("billing", "Invoice {number} from {company}", "Your invoice {number} over {amount} is ready. It is due in 14 days."),
+    ("billing", "Invoice {number} from {company}", "Your invoice {number} over {amount} is due in 14 days."),
     ("shipping", "Your order {number} is on its way", "Order {number} left our warehouse on {day}."),
     ("ci", "[{project}] Build {number} failed", "The build {number} of {project} failed in step test after 4 minutes."),
     ("security", "New sign-in to your {company} account", "We noticed a new sign-in on {day}. Was it you?"),
