@@ -189,7 +189,9 @@ def mail(name: str, *, subject: str = "", body: str = "Good morning.", attachmen
     return message.as_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-def outgoing(name: str, sender: str, *, to: tuple[str, ...] = ("bob@contract.test",), bcc: tuple[str, ...] = ()) -> OutgoingMail:
+def outgoing(
+    name: str, sender: str, *, to: tuple[str, ...] = ("bob@contract.test",), bcc: tuple[str, ...] = ()
+) -> OutgoingMail:
     """A mail ready to leave, named like `mail`."""
     return OutgoingMail(
         message_id=f"{name}@contract.test", sender=sender, recipients=(*to, *bcc), mime=mail(name), bcc=bcc
@@ -330,7 +332,9 @@ class MailProviderContract(ABC):
 
     # --- changes ----------------------------------------------------------------------------------------------
 
-    def test_changes_where_nothing_happened_are_empty_and_stay_empty(self, harness: MailHarness, mirror: Mirror) -> None:
+    def test_changes_where_nothing_happened_are_empty_and_stay_empty(
+        self, harness: MailHarness, mirror: Mirror
+    ) -> None:
         harness.deliver(mail("still"))
         mirror.sync()
         with harness.provider() as provider:
@@ -544,7 +548,9 @@ class MailProviderContract(ABC):
     def live(harness: MailHarness, chance: random.Random, step: int) -> None:
         """One step of somebody else's day: mostly mail comes; sometimes it is read, starred, moved or removed."""
         present = sorted(truth.message_id for truth in harness.truth())
-        deed = chance.choice(("deliver", "deliver", "deliver", "read", "star", "move", "remove")) if present else "deliver"
+        deed = (
+            chance.choice(("deliver", "deliver", "deliver", "read", "star", "move", "remove")) if present else "deliver"
+        )
         if deed == "deliver":
             harness.deliver(mail(f"life-{step}"), chance.choice((INBOX, INBOX, SENT, ARCHIVE, SPAM)))
             return

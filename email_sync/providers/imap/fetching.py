@@ -1,0 +1,218 @@
+"""Fetching messages and states in bulk, so that one bad message never hides the others.
+
+What a server refuses or garbles is asked for again in halves until the bad message stands alone (reference 8.50). A message
+that cannot be had at all still comes, with its header or with nothing, marked as truncated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from email.parser import BytesHeaderParser
+from email.policy import compat32
+
+from core.errors import ProviderRejected, RemoteMissing
+from email_sync.parsing.text import decode_transfer
+from email_sync.providers.imap import wire
+from email_sync.providers.imap.connection import Box, Session
+from email_sync.providers.imap.errors import ConnectionLost
+from email_sync.providers.imap.naming import Location, content_key, received_at
+from email_sync.records import RemoteMessage, RemoteState
+
+SMALL = 256 * 1024
+"""Messages up to here travel together, larger ones alone."""
+HUGE = 50 * 1024 * 1024
+BEGINNING = 4 * 1024 * 1024
+"""Of a huge message only this much is fetched."""
+TOGETHER = 100
+TOGETHER_BYTES = 8 * 1024 * 1024
+STATES_TOGETHER = 1000
+
+FACTS = "INTERNALDATE RFC822.SIZE"
+_PART_ID = re.compile(r"[1-9]\d{0,4}(?:\.[1-9]\d{0,4}){0,99}")
+MESSAGE_ID = "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
+
+
+def gather(session: Session, uids: Sequence[int], items: str) -> wire.Fetched:
+    """FETCH answers for these messages. Missing are those gone, and those the server cannot give."""
+    if not uids:
+        return wire.Fetched()
+    try:
+        found = session.fetch(wire.compress(uids), items)
+    except ProviderRejected:
+        if len(uids) == 1:
+            return wire.Fetched()
+        return _halves(session, uids, items)
+    if found.garbled and len(uids) > 1:
+        missing = [uid for uid in uids if uid not in found]
+        for uid in missing:
+            found.update(gather(session, [uid], items))
+    return found
+
+
+def _halves(session: Session, uids: Sequence[int], items: str) -> wire.Fetched:
+    middle = len(uids) // 2
+    found = gather(session, uids[:middle], items)
+    found.update(gather(session, uids[middle:], items))
+    return found
+
+
+def newest(session: Session, box: Box, bound: int, limit: int) -> list[int]:
+    """Up to `limit` UIDs under `bound`, descending. Looks in windows as wide as the folder is thin, because naming every
+    UID for every page would make a first sync quadratic."""
+    found: list[int] = []
+    width = max(limit, limit * box.uidnext // max(box.messages, 1))
+    while bound > 1 and len(found) < limit and box.messages:
+        low = max(1, bound - width)
+        found += reversed(session.search(f"UID {low}:{bound - 1}"))
+        bound, width = low, width * 2
+    return found[:limit]
+
+
+# --- messages -------------------------------------------------------------------------------------------------
+
+
+def messages(session: Session, location: Location, uids: Sequence[int]) -> Iterator[RemoteMessage]:
+    """The messages with these UIDs that are still there."""
+    folder = location.folder.remote_id
+    if session.on(folder).uidvalidity != location.uidvalidity:
+        return
+    facts = gather(session, uids, f"{location.items} {FACTS}")
+    unknown = [uid for uid in uids if uid not in facts]
+    if unknown:
+        facts.update(gather(session, unknown, location.items))
+    present = [uid for uid in uids if uid in facts]
+    for batch in _batches(present, facts):
+        session.on(folder)
+        for uid, raw, truncated in _bodies(session, folder, batch, facts):
+            yield _message(location, uid, facts[uid], raw, truncated)
+
+
+def _size(fields: wire.Fields) -> int:
+    value = fields.get("RFC822.SIZE")
+    return int(value) if isinstance(value, bytes) and value.isdigit() else SMALL + 1
+
+
+def _batches(uids: Sequence[int], facts: wire.Fetched) -> Iterator[list[int]]:
+    """Small messages together, up to a number and a weight; larger ones alone."""
+    batch: list[int] = []
+    weight = 0
+    for uid in uids:
+        size = _size(facts[uid])
+        if size > SMALL:
+            yield [uid]
+            continue
+        if len(batch) == TOGETHER or weight + size > TOGETHER_BYTES:
+            yield batch
+            batch, weight = [], 0
+        batch.append(uid)
+        weight += size
+    if batch:
+        yield batch
+
+
+def _bodies(
+    session: Session, folder: str, uids: list[int], facts: wire.Fetched
+) -> Iterator[tuple[int, bytes, bool]]:
+    """(UID, raw, truncated). A connection that breaks here may have broken over one message: each is tried alone."""
+    huge = len(uids) == 1 and _size(facts[uids[0]]) > HUGE
+    wanted = f"BODY.PEEK[]<0.{BEGINNING}>" if huge else "BODY.PEEK[]"
+    try:
+        found = gather(session, uids, f"UID {wanted}")
+    except ConnectionLost:
+        session.reopen()
+        found = wire.Fetched()
+    for uid in uids:
+        raw = section(found.get(uid, {}))
+        if raw is not None:
+            yield uid, raw, huge
+        elif (rescued := _rescue(session, folder, uid, wanted)) is not None:
+            yield uid, rescued[0], rescued[1] or huge
+
+
+def _rescue(session: Session, folder: str, uid: int, wanted: str) -> tuple[bytes, bool] | None:
+    """One message that did not come: once more, then its header; None where it is gone by now."""
+    session.on(folder)
+    try:
+        raw = section(gather(session, [uid], f"UID {wanted}").get(uid, {}))
+        if raw is not None:
+            return raw, False
+    except ConnectionLost:
+        session.reopen()
+        session.on(folder)
+    raw = section(gather(session, [uid], "UID BODY.PEEK[HEADER]").get(uid, {}))
+    if raw is not None:
+        return raw, True
+    return (b"", True) if session.search(f"UID {uid}") else None
+
+
+def section(fields: wire.Fields) -> bytes | None:
+    """The one body section of an answer, whatever the server calls it; None for NIL."""
+    return next((v for name, v in fields.items() if name.startswith("BODY[") and isinstance(v, bytes)), None)
+
+
+def header_of(fields: wire.Fields) -> bytes:
+    """The header lines of an answer, b"" where there are none."""
+    return section(fields) or b""
+
+
+def _message(location: Location, uid: int, fields: wire.Fields, raw: bytes, truncated: bool) -> RemoteMessage:
+    size = fields.get("RFC822.SIZE")
+    return RemoteMessage(
+        state=location.state(uid, fields, content_key(raw, fields)),
+        received_at=received_at(fields.get("INTERNALDATE")),
+        size=wire.number(size) if isinstance(size, bytes) and size.isdigit() else len(raw),
+        raw=raw,
+        truncated=truncated,
+    )
+
+
+# --- parts ----------------------------------------------------------------------------------------------------
+
+
+def whole(session: Session, uid: int) -> bytes:
+    """A message's bytes. RemoteMissing where it is gone."""
+    raw = section(gather(session, [uid], "UID BODY.PEEK[]").get(uid, {}))
+    if raw is None:
+        raise RemoteMissing()
+    return raw
+
+
+def part(session: Session, uid: int, part_id: str) -> bytes:
+    """One part of a message by the server's own reading of its structure, decoded. RemoteMissing where there is none."""
+    if not _PART_ID.fullmatch(part_id):
+        raise RemoteMissing("The message has no such part.")
+    header = section(gather(session, [uid], f"UID BODY.PEEK[{part_id}.MIME]").get(uid, {}))
+    body = section(gather(session, [uid], f"UID BODY.PEEK[{part_id}]").get(uid, {}))
+    if not header or body is None:
+        raise RemoteMissing("The message has no such part.")
+    encoding = BytesHeaderParser(policy=compat32).parsebytes(header).get("Content-Transfer-Encoding", "")
+    return decode_transfer(body, str(encoding))
+
+
+def size_of(session: Session, uid: int) -> int:
+    """A message's size. RemoteMissing where it is gone."""
+    found = gather(session, [uid], "UID RFC822.SIZE")
+    if uid not in found:
+        raise RemoteMissing()
+    return _size(found[uid])
+
+
+# --- states ---------------------------------------------------------------------------------------------------
+
+
+def states(session: Session, location: Location, uids: Sequence[int]) -> Iterator[list[RemoteState]]:
+    """The states of these messages, in chunks, each with what a moved message is known by."""
+    folder = location.folder.remote_id
+    for start in range(0, len(uids), STATES_TOGETHER):
+        session.on(folder)
+        chunk = uids[start : start + STATES_TOGETHER]
+        found = gather(session, chunk, f"{location.items} {FACTS} {MESSAGE_ID}")
+        unknown = [uid for uid in chunk if uid not in found]
+        if unknown:  # gone, or its header cannot be read: its flags can
+            found.update(gather(session, unknown, f"{location.items} {FACTS}"))
+        yield [
+            location.state(uid, found[uid], content_key(header_of(found[uid]), found[uid]))
+            for uid in chunk
+            if uid in found
+        ]

@@ -1,0 +1,163 @@
+"""Changing a mailbox: flags, the archive, and the copy of a sent mail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from core.errors import ProviderRejected, RemoteMissing
+from email_sync.providers.imap import wire
+from email_sync.providers.imap.connection import Reply, Session
+from email_sync.providers.imap.fetching import FACTS, MESSAGE_ID, gather, header_of
+from email_sync.providers.imap.naming import Location, Place, content_key, message_id, remote_id
+from email_sync.records import ARCHIVE, SENT, OutgoingMail, RemoteFolder, RemoteState, SentMail
+
+STORED_TOGETHER = 500
+_COPIED = re.compile(rb"\[COPYUID (\d+) [\d:,]+ (\d+)\]")
+_APPENDED = re.compile(rb"\[APPENDUID (\d+) (\d+)\]")
+_NEW_NAMES = {ARCHIVE: ("Archive", "\\Archive"), SENT: ("Sent", "\\Sent")}
+
+
+def store(session: Session, folder: str, uidvalidity: int, uids: Sequence[int], flags: dict[str, bool]) -> None:
+    """Set or clear flags. Messages and folders that are gone are passed over (a STORE of them is no error)."""
+    try:
+        box = session.select(folder)
+    except RemoteMissing:
+        return
+    if box.uidvalidity != uidvalidity:
+        return
+    for flag, wanted in flags.items():
+        if box.flags is not None and flag.lower() not in box.flags:
+            raise ProviderRejected(f"The folder {folder} does not keep the flag {flag}.")
+        verb = "+FLAGS.SILENT" if wanted else "-FLAGS.SILENT"
+        for start in range(0, len(uids), STORED_TOGETHER):
+            chunk = wire.compress(uids[start : start + STORED_TOGETHER])
+            session.demand("UID STORE", chunk, verb, f"({flag})", otherwise=ProviderRejected)
+
+
+# --- the archive ----------------------------------------------------------------------------------------------
+
+
+def relabel(session: Session, location: Location, uid: int, archived: bool) -> RemoteState:
+    """Gmail: archived is not labelled as inbox; nothing moves."""
+    session.select(location.folder.remote_id)
+    _require(session, location, uid)
+    verb = "-X-GM-LABELS" if archived else "+X-GM-LABELS"
+    session.demand("UID STORE", str(uid), verb, "(\\Inbox)", otherwise=ProviderRejected)
+    fields = _require(session, location, uid)
+    return location.state(uid, fields, content_key(header_of(fields), fields))
+
+
+def move(session: Session, source: Location, uid: int, role: str) -> RemoteState | None:
+    """Into the folder of that role; the new state where the server says under which UID (RFC 4315)."""
+    target = folder_of(session, role)
+    if session.select(source.folder.remote_id).uidvalidity != source.uidvalidity:
+        raise RemoteMissing()
+    fields = _require(session, source, uid)
+    key = content_key(header_of(fields), fields)
+    if target.remote_id == source.folder.remote_id:
+        return source.state(uid, fields, key)
+    reply = _move(session, uid, session.wire_name(target.remote_id))
+    copied = _COPIED.search(b"\n".join([reply.text, *(p for p in reply.untagged.get("OK", []) if isinstance(p, bytes))]))
+    if copied is None:
+        return None
+    return Location(int(copied[1]), target).state(int(copied[2]), fields, key)
+
+
+def _require(session: Session, location: Location, uid: int) -> wire.Fields:
+    found = gather(session, [uid], f"{location.items} {FACTS} {MESSAGE_ID}")
+    if uid not in found:
+        found = gather(session, [uid], f"{location.items} {FACTS}")
+    if uid not in found:
+        raise RemoteMissing()
+    return found[uid]
+
+
+def _move(session: Session, uid: int, target: bytes) -> Reply:
+    """MOVE (RFC 6851), or what it stands for. A message is only expunged by its UID; where the server cannot, all
+    deleted ones of the folder would go, so that is done only if ours is the one."""
+    if "MOVE" in session.capabilities:
+        return session.demand("UID MOVE", str(uid), target, otherwise=ProviderRejected)
+    reply = session.demand("UID COPY", str(uid), target, otherwise=ProviderRejected)
+    session.demand("UID STORE", str(uid), "+FLAGS.SILENT", "(\\Deleted)", otherwise=ProviderRejected)
+    if "UIDPLUS" in session.capabilities:
+        session.demand("UID EXPUNGE", str(uid), otherwise=ProviderRejected)
+    elif session.search("DELETED") == [uid]:
+        session.demand("EXPUNGE", otherwise=ProviderRejected)
+    return reply
+
+
+def folder_of(session: Session, role: str) -> RemoteFolder:
+    """The folder of that role, made where there is none."""
+    found = existing(session, role)
+    if found is not None:
+        return found
+    name, use = _NEW_NAMES[role]
+    quoted = wire.quote(_personal_prefix(session) + name.encode("ascii"))
+    special = (f"(USE ({use}))",) if "CREATE-SPECIAL-USE" in session.capabilities else ()
+    session.demand("CREATE", quoted, *special, otherwise=ProviderRejected)
+    session.command("SUBSCRIBE", quoted)
+    session.folders(fresh=True)
+    found = existing(session, role)
+    if found is None:
+        raise ProviderRejected(f"The server made the folder {name} but does not list it.")
+    return found
+
+
+def existing(session: Session, role: str) -> RemoteFolder | None:
+    """The first folder of that role."""
+    return next((entry.folder for entry in session.folders() if entry.folder.role == role and entry.usable), None)
+
+
+def _personal_prefix(session: Session) -> bytes:
+    """Some servers keep all folders of a user under `INBOX.` (RFC 2342)."""
+    if "NAMESPACE" not in session.capabilities:
+        return b""
+    reply = session.command("NAMESPACE")
+    try:
+        personal = wire.tokens(reply.untagged.get("NAMESPACE", []))[0]
+        first = personal[0] if isinstance(personal, list) else None
+        prefix = first[0] if isinstance(first, list) else None
+    except (wire.Garbled, IndexError):
+        return b""
+    return prefix if isinstance(prefix, bytes) else b""
+
+
+# --- the copy in Sent -----------------------------------------------------------------------------------------
+
+
+def find_copy(session: Session, name: str) -> SentMail | None:
+    """The mail with this Message-ID in Sent. SEARCH matches parts of a header, so what it finds is compared."""
+    folder = existing(session, SENT)
+    if folder is None or not name or not name.isascii() or not name.isprintable():
+        return None
+    box = session.examine(folder.remote_id)
+    if not box.messages:
+        return None
+    uids = session.search("HEADER Message-ID " + wire.quote(name).decode("ascii"))
+    found = gather(session, uids, f"UID {MESSAGE_ID}")
+    for uid in reversed(uids):
+        if uid in found and message_id(header_of(found[uid])).strip(b"<>") == name.encode("ascii"):
+            return SentMail(remote_id(box.uidvalidity, uid, folder.remote_id), message_id=name)
+    return None
+
+
+def file_copy(session: Session, mail: OutgoingMail) -> SentMail:
+    """A copy in Sent, read. Looks first, so that a repeat after a lost answer makes no second one."""
+    there = find_copy(session, mail.message_id)
+    if there is not None:
+        return there
+    folder = folder_of(session, SENT)
+    name = session.wire_name(folder.remote_id)
+    reply = session.demand("APPEND", name, "(\\Seen)", literal=mail.mime, otherwise=ProviderRejected)
+    appended = _APPENDED.search(reply.text)
+    filed = remote_id(int(appended[1]), int(appended[2]), folder.remote_id) if appended else ""
+    return SentMail(filed, message_id=mail.message_id)
+
+
+def grouped(places: Sequence[Place]) -> dict[tuple[str, int], list[int]]:
+    """UIDs by folder and its UIDVALIDITY."""
+    groups: dict[tuple[str, int], list[int]] = {}
+    for uidvalidity, uid, folder in places:
+        groups.setdefault((folder, uidvalidity), []).append(uid)
+    return groups

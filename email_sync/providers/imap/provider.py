@@ -1,0 +1,183 @@
+"""The IMAP provider: `MailProvider` over one IMAP session, and SMTP for what leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+from core.errors import CursorExpired, HubError, RemoteMissing
+from email_sync.parsing import message as parser
+from email_sync.providers.base import MailAccount, MailProvider
+from email_sync.providers.imap import changes, fetching, folders, moving, smtp
+from email_sync.providers.imap.connection import Session
+from email_sync.providers.imap.naming import Cursor, Location, place, remote_id
+from email_sync.providers.imap.settings import endpoint
+from email_sync.records import (
+    ARCHIVE,
+    INBOX,
+    SPAM,
+    TRASH,
+    ChangePage,
+    IdPage,
+    OutgoingMail,
+    RemoteFolder,
+    RemoteMessage,
+    RemoteState,
+    SentMail,
+    Stream,
+)
+
+WHOLE = 8 * 1024 * 1024
+"""Up to this size an attachment is cut out by our own parser, whose part numbers the caller has; the server may number the
+parts of malformed mail differently. Of larger messages only the part is fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What connecting an account found out."""
+
+    folders: tuple[RemoteFolder, ...]
+    capabilities: frozenset[str]
+
+
+class Imap(MailProvider):
+    """One mailbox behind IMAP and SMTP."""
+
+    key: ClassVar[str] = "imap"
+    fetch_batch: ClassVar[int] = 200
+    moves_change_ids: ClassVar[bool] = True
+
+    def __init__(self, account: MailAccount) -> None:
+        super().__init__(account)
+        self._open: Session | None = None
+
+    @classmethod
+    def check(
+        cls, settings: Mapping[str, object], secrets: Mapping[str, str], *, email: str = "", access_token: str = ""
+    ) -> Checked:
+        """Log in at both servers. ProviderAuthError, ProviderUnavailable, ProviderRejected, NotConfigured or EgressRefused,
+        whose `fields` name the side: `{"imap": [words]}` or `{"smtp": [words]}`."""
+        account = MailAccount(email, access_token, settings, secrets)
+        with _blamed_on("imap"), cls(account) as provider:
+            found = Checked(tuple(provider.folders()), provider._session.capabilities)
+        with _blamed_on("smtp"):
+            smtp.check(endpoint(account, "smtp"))
+        return found
+
+    @property
+    def _session(self) -> Session:
+        if self._open is None:
+            self._open = Session(endpoint(self.account, "imap"))
+        return self._open
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+
+    # --- what there is ----------------------------------------------------------------------------------------
+
+    def folders(self) -> list[RemoteFolder]:
+        return [entry.folder for entry in self._session.folders(fresh=True) if entry.usable]
+
+    def streams(self, folders_: Sequence[RemoteFolder]) -> list[Stream]:
+        return folders.streams(self._session.folders(), folders_, gmail=self._session.gmail)
+
+    def start_cursor(self, stream: Stream) -> str:
+        box = self._session.examine(stream.key)
+        return changes.cursor_of(box, changes.look(self._session, box)).dump()
+
+    def list_ids(self, stream: Stream, token: str, limit: int) -> IdPage:
+        """The token is `uidvalidity/uid`: everything under that UID is still to come."""
+        if not token:
+            box = self._session.examine(stream.key)
+            bound = box.uidnext
+        else:
+            box = self._session.on(stream.key)
+            uidvalidity, bound = _token(token)
+            if box.uidvalidity != uidvalidity:
+                raise CursorExpired()
+        uids = fetching.newest(self._session, box, bound, limit)
+        ids = tuple(remote_id(box.uidvalidity, uid, stream.key) for uid in uids)
+        following = f"{box.uidvalidity}/{uids[-1]}" if len(uids) == limit and uids[-1] > 1 else ""
+        return IdPage(ids, following, box.messages)
+
+    def fetch(self, stream: Stream, remote_ids: Sequence[str]) -> Iterator[RemoteMessage]:
+        places = [place(text) for text in remote_ids]
+        for (folder, uidvalidity), uids in moving.grouped([p for p in places if p.folder == stream.key]).items():
+            location = self._location(stream.folder or self._folder(folder), uidvalidity)
+            yield from fetching.messages(self._session, location, uids)
+
+    def states(self, stream: Stream) -> Iterator[list[RemoteState]]:
+        box = self._session.examine(stream.key)
+        location = self._location(stream.folder or self._folder(stream.key), box.uidvalidity)
+        return fetching.states(self._session, location, changes.present(self._session, box))
+
+    def changes(self, stream: Stream, cursor: str) -> ChangePage:
+        seen = Cursor.load(cursor)
+        location = self._location(stream.folder or self._folder(stream.key), seen.uidvalidity)
+        return changes.since(self._session, location, seen)
+
+    def attachment(self, remote_id: str, part_id: str) -> bytes:
+        uidvalidity, uid, folder = place(remote_id)
+        if self._session.on(folder).uidvalidity != uidvalidity:
+            raise RemoteMissing()
+        if fetching.size_of(self._session, uid) > WHOLE:
+            return fetching.part(self._session, uid, part_id)
+        return parser.attachment(fetching.whole(self._session, uid), part_id)
+
+    # --- changing it ------------------------------------------------------------------------------------------
+
+    def set_flags(self, remote_ids: Sequence[str], *, read: bool | None = None, starred: bool | None = None) -> None:
+        flags = {flag: value for flag, value in (("\\Seen", read), ("\\Flagged", starred)) if value is not None}
+        for (folder, uidvalidity), uids in moving.grouped([place(text) for text in remote_ids]).items():
+            moving.store(self._session, folder, uidvalidity, uids, flags)
+
+    def set_archived(self, remote_id: str, archived: bool) -> RemoteState | None:
+        uidvalidity, uid, folder = place(remote_id)
+        location = self._location(self._folder(folder), uidvalidity)
+        if location.labels is not None:
+            return moving.relabel(self._session, location, uid, archived)
+        return moving.move(self._session, location, uid, ARCHIVE if archived else INBOX)
+
+    # --- sending ----------------------------------------------------------------------------------------------
+
+    def send(self, mail: OutgoingMail) -> SentMail:
+        return smtp.send(endpoint(self.account, "smtp"), mail)
+
+    def file_sent(self, mail: OutgoingMail) -> SentMail:
+        return moving.file_copy(self._session, mail)
+
+    def find_sent(self, message_id: str) -> SentMail | None:
+        return moving.find_copy(self._session, message_id)
+
+    # --- where things are -------------------------------------------------------------------------------------
+
+    def _folder(self, folder_id: str) -> RemoteFolder:
+        """RemoteMissing where the folder is gone."""
+        for entry in self._session.folders():
+            if entry.folder.remote_id == folder_id:
+                return entry.folder
+        raise RemoteMissing(f"The folder {folder_id} is gone.")
+
+    def _location(self, folder: RemoteFolder, uidvalidity: int) -> Location:
+        labelled = self._session.gmail and folder.role not in (SPAM, TRASH)
+        return Location(uidvalidity, folder, folders.labels(self._session.folders()) if labelled else None)
+
+
+@contextmanager
+def _blamed_on(side: str) -> Iterator[None]:
+    """Names the side at fault in the error that passes through."""
+    try:
+        yield
+    except HubError as error:
+        error.fields = {side: [error.message]}
+        raise
+
+
+def _token(text: str) -> tuple[int, int]:
+    uidvalidity, _, bound = text.partition("/")
+    if not (uidvalidity.isdigit() and bound.isdigit()):
+        raise CursorExpired()
+    return int(uidvalidity), int(bound)
