@@ -1,8 +1,10 @@
-"""The app's configuration: it connects the signals that keep `User.is_staff` true to the memberships."""
+"""The app's configuration: it registers the vault's checks and connects the signals of memberships."""
 
 from __future__ import annotations
 
 from django.apps import AppConfig
+
+from core import crypto_checks
 
 
 class WorkspacesConfig(AppConfig):
@@ -15,4 +17,5 @@ class WorkspacesConfig(AppConfig):
         """Connect what must run whoever changes a row."""
         from workspaces import signals
 
+        crypto_checks.register()
         signals.connect()

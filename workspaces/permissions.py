@@ -6,13 +6,15 @@ looked up, so that it tells nothing about what exists.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from workspaces.models import ApiToken, Role
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # importing it here would be a circle: settings name this module
 
 
 class IsMember(BasePermission):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
 
 import factory
+from django.contrib.auth.hashers import make_password
 from factory.django import DjangoModelFactory
 
 from workspaces.models import Membership, Role, User, Workspace
 
 PASSWORD = "correct horse battery"
+
+
+@cache
+def hashed(password: str) -> str:
+    """Hashing is slow on purpose; one hash serves the whole suite."""
+    return make_password(password)
 
 
 class UserFactory(DjangoModelFactory[User]):
@@ -21,10 +28,7 @@ class UserFactory(DjangoModelFactory[User]):
     email = factory.Sequence(lambda n: f"user{n}@example.com")
     name = factory.Sequence(lambda n: f"User {n}")
 
-    @classmethod
-    def _create(cls, model_class: type[User], *args: Any, **kwargs: Any) -> User:
-        password = kwargs.pop("password", PASSWORD)
-        return model_class.objects.create_user(*args, password=password, **kwargs)
+    password = factory.LazyFunction(lambda: hashed(PASSWORD))
 
 
 class WorkspaceFactory(DjangoModelFactory[Workspace]):
