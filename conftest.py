@@ -20,16 +20,8 @@ from typing import Any
 import django
 import pytest
 
-from config.env import VARIABLES
+from tests.bare import forget_the_developers_settings
 from workspaces.runtime.embedded import EmbeddedServer
-
-
-def _forget_the_developers_settings() -> None:
-    """Neither `.env` nor the shell decides what a test sees."""
-    for variable in VARIABLES:
-        os.environ.pop(variable.name, None)
-        os.environ.pop(f"{variable.name}_FILE", None)
-    os.environ["ENV_FILE"] = ""
 
 
 def _surroundings() -> None:
@@ -37,7 +29,6 @@ def _surroundings() -> None:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["DATA_DIR"] = str(folder)
     os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL") or _own_server(folder)
-    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 
 
 def _own_server(folder: Path) -> str:
@@ -46,11 +37,11 @@ def _own_server(folder: Path) -> str:
     return server.url
 
 
-_forget_the_developers_settings()
+forget_the_developers_settings()
 _surroundings()
 django.setup()
 
-pytest_plugins = [name for name in ("workspaces.tests.actors",) if importlib.util.find_spec(name)]
+pytest_plugins = [name for name in ("workspaces.tests.fixtures",) if importlib.util.find_spec(name)]
 
 
 class OutsideWorld(RuntimeError):

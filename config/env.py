@@ -177,6 +177,11 @@ def load_env_file() -> None:
         environ.Env.read_env(str(path), overwrite=False)
 
 
+def surroundings() -> dict[str, str]:
+    """The whole environment as a process of ours would pass it on."""
+    return dict(os.environ)
+
+
 def read(name: str) -> Any:
     """The value of a declared variable, as its kind says; its default where it is unset or empty."""
     variable = BY_NAME[name]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ("REST_FRAMEWORK", "SPECTACULAR_SETTINGS")
+__all__ = ("REST_FRAMEWORK", "SPECTACULAR_SETTINGS", "THROTTLE_TOKEN_PER_MINUTE", "THROTTLE_WORKSPACE_PER_MINUTE")
+
+THROTTLE_TOKEN_PER_MINUTE = 600
+THROTTLE_WORKSPACE_PER_MINUTE = 3000
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["workspaces.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["workspaces.permissions.IsMember"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["core.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "core.api.errors.handle",
     "DEFAULT_THROTTLE_CLASSES": ["core.api.throttling.TokenThrottle", "core.api.throttling.WorkspaceThrottle"],
-    "DEFAULT_THROTTLE_RATES": {"token": "600/min", "workspace": "3000/min"},
     "UNAUTHENTICATED_USER": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "URL_FORMAT_OVERRIDE": None,
@@ -34,5 +36,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "displayRequestDuration": True},
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": r"/api/",
-    "SORT_OPERATIONS": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "core.api.schema.describe_errors",
+    ],
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("AUTH_USER_MODEL", "DEFAULT_AUTO_FIELD", "INSTALLED_APPS", "SYNC_ENGINES")
+__all__ = ("AUTH_USER_MODEL", "CONNECTION_CHECKS", "DEFAULT_AUTO_FIELD", "INSTALLED_APPS", "SYNC_ENGINES")
 
 INSTALLED_APPS = [
     "unfold",
@@ -19,6 +19,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "axes",
+    "config",
     "workspaces",
     "entities",
     "integrations",
@@ -30,3 +31,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 SYNC_ENGINES = {"email": "email_sync.services.engine.EmailEngine"}
 """The one up-call: what `connections/:id/sync` starts, by type (DESIGN 3)."""
+
+CONNECTION_CHECKS = {"imap": "email_sync.services.connecting.check_imap"}
+"""Logs in to an account before it is saved, by connection provider."""
+
+CONNECTION_CHECKS = {"imap": "email_sync.services.connecting.check_imap"}
+"""How an account that is connected by a form is tried before it is saved, by provider; the same up-call."""

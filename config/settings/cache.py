@@ -14,7 +14,7 @@ CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": _url, "KEY_PREFIX": "patchbay"}
     if _url
     else {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "BACKEND": "config.cache.PostgresCache",
         "LOCATION": CACHE_TABLE,
         "OPTIONS": {"MAX_ENTRIES": 50_000},
     }

@@ -10,6 +10,7 @@ env.load_env_file()
 
 BASE_DIR = env.PROJECT
 DATA_DIR = (BASE_DIR / env.read("DATA_DIR")).expanduser().resolve()
+DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"

@@ -38,7 +38,8 @@ SOCKET_NAME = ".s.PGSQL.5432"
 MAX_SOCKET_PATH = 100
 """sockaddr_un holds 108 bytes on Linux and 104 elsewhere."""
 START_SECONDS = 60
-STOP_SECONDS = 10
+START_ATTEMPTS = 3
+STOP_SECONDS = 3
 POLL_SECONDS = 0.05
 
 SETTINGS = {
@@ -76,7 +77,8 @@ class EmbeddedServer:
         self.log = data_dir / "postgres.log"
         self.socket_dir = _socket_dir(self.data)
         self._settings = SETTINGS if durable else {**SETTINGS, **WITHOUT_DURABILITY}
-        self._dies_with_parent = dies_with_parent
+        self.dies_with_parent = dies_with_parent
+        self._process: subprocess.Popen[bytes] | None = None
         self._users: IO[str] | None = None
         self._pid = 0
 
@@ -111,6 +113,15 @@ class EmbeddedServer:
             if _only_user(users):
                 self.stop()
 
+    def mend(self) -> bool:
+        """Start it again if we started it and it has died (killed, out of memory); whether that was needed."""
+        if self._process is None or self._process.poll() is None:
+            return False
+        with self._starting():
+            if not self.answers():
+                self._start()
+        return True
+
     def answers(self) -> bool:
         """Whether a server takes connections on our socket."""
         try:
@@ -124,10 +135,11 @@ class EmbeddedServer:
         pid = self.postmaster()
         if pid is None:
             return
-        os.kill(pid, signal.SIGINT)
-        if not _wait(lambda: self.postmaster() is None, STOP_SECONDS):
-            os.kill(pid, signal.SIGQUIT)
-            _wait(lambda: self.postmaster() is None, STOP_SECONDS)
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            os.kill(pid, number)
+            if _wait(lambda: self.postmaster() is None, STOP_SECONDS):
+                break
+        self._process = None
 
     def postmaster(self) -> int | None:
         """The running server's pid. A pid file whose process is gone, or is another program, counts as none."""
@@ -153,26 +165,30 @@ class EmbeddedServer:
             return
         self._prepare()
         self._initialise()
+        for _ in range(START_ATTEMPTS):
+            self._process = self._launch()
+            if _wait(self._settled, START_SECONDS) and self._process.poll() is None:
+                return
+            _wait(lambda: False, 1)  # processes of a killed server may still hold its shared memory
+        raise EmbeddedServerFailed(f"The embedded PostgreSQL did not start.\n{self._end_of_log()}")
+
+    def _settled(self) -> bool:
+        return self._process is None or self._process.poll() is not None or self.answers()
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        """The server in a session of its own: a Ctrl-C in the terminal is not for it."""
+        own = (f"--unix_socket_directories={self.socket_dir}", "--unix_socket_permissions=0700")
         arguments = [f"--{name}={value}" for name, value in self._settings.items()]
         with self.log.open("ab") as log:
-            server = subprocess.Popen(
-                [
-                    str(PROGRAMS / "postgres"),
-                    "-D",
-                    str(self.data),
-                    f"--unix_socket_directories={self.socket_dir}",
-                    "--unix_socket_permissions=0700",
-                    *arguments,
-                ],
+            return subprocess.Popen(
+                [str(PROGRAMS / "postgres"), "-D", str(self.data), *own, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=dies_with_parent(signal.SIGINT) if self._dies_with_parent else None,
+                preexec_fn=dies_with_parent(signal.SIGINT) if self.dies_with_parent else None,
                 **_identity(),
             )
-        if not _wait(lambda: server.poll() is not None or self.answers(), START_SECONDS) or server.poll() is not None:
-            raise EmbeddedServerFailed(f"The embedded PostgreSQL did not start.\n{self._end_of_log()}")
 
     def _prepare(self) -> None:
         """Folders with the right owner, and as root the way to them."""

@@ -1,0 +1,150 @@
+"""The whole product on one machine, from nothing to a clean stop. Called by `manage.py up`.
+
+One start per DATA_DIR: a lock of the kernel, so a killed one leaves none behind. The embedded PostgreSQL belongs to
+this process while it runs and ends with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+
+from workspaces.runtime.console import Console
+from workspaces.runtime.embedded import EmbeddedServer
+from workspaces.runtime.supervisor import Program, Supervisor
+from workspaces.services import bootstrap
+
+HOST = "127.0.0.1"
+THREADS = 4
+WEB_GRACE_SECONDS = 10
+
+
+class CannotStart(Exception):
+    """Something outside must change first; the message says what."""
+
+
+def run(console: Console) -> None:
+    """Prepare, start everything, stay until SIGTERM or SIGINT, stop everything."""
+    with _alone(settings.DATA_DIR):
+        _port_is_free(settings.PORT)
+        try:
+            _prepare_database(console)
+            connection.close()
+            Supervisor(
+                programs(_surroundings()),
+                folder=settings.BASE_DIR,
+                console=console,
+                look_after=partial(_mend_embedded, console),
+            ).run()
+        finally:
+            connection.close()
+            _stop_embedded(console)
+
+
+def programs(environment: Mapping[str, str]) -> list[Program]:
+    """Web, worker and beat."""
+    run_folder = settings.DATA_DIR / "run"
+    run_folder.mkdir(exist_ok=True)
+    python = (sys.executable, "-m")
+    gunicorn = (*python, "gunicorn", "config.wsgi:application", "--bind", f"{HOST}:{settings.PORT}")
+    gunicorn += ("--workers", str(settings.WEB_WORKERS), "--threads", str(THREADS), "--no-control-socket")
+    gunicorn += ("--worker-tmp-dir", str(run_folder), "--graceful-timeout", str(WEB_GRACE_SECONDS))
+    celery = (*python, "celery", "--app", "config")
+    worker = (*celery, "worker", "--concurrency", str(settings.WORKER_CONCURRENCY), "--loglevel", "INFO")
+    worker += ("--without-gossip", "--without-mingle", "--hostname", "worker@%h")
+    beat = (*celery, "beat", "--schedule", str(run_folder / "beat-schedule"), "--pidfile", "", "--loglevel", "INFO")
+    return [
+        Program("web", gunicorn, environment),
+        Program("worker", worker, environment, orphan_signal=signal.SIGQUIT),  # cold: it must not outlive us by a task
+        Program("beat", beat, environment),
+    ]
+
+
+@contextlib.contextmanager
+def _alone(data_dir: Path) -> Iterator[None]:
+    """Hold the lock of this data folder, or say who holds it."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "up.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise CannotStart(
+                f"Patchbay already runs on {data_dir} (process {holder}). Stop it first, or choose another DATA_DIR."
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _port_is_free(port: int) -> None:
+    """Before anything else is started, so that the message is the last line and not lost among logs."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            why = "is in use by another program" if error.errno == errno.EADDRINUSE else f"cannot be used: {error}"
+            raise CannotStart(f"Port {port} {why}. Set PORT to a free one.") from error
+
+
+def _prepare_database(console: Console) -> None:
+    server = _embedded()
+    if server is not None:
+        server.dies_with_parent = True
+        console.line("up", "starting the embedded PostgreSQL")
+    connection.ensure_connection()
+    console.line("up", "bringing the database up to date")
+    call_command("migrate", interactive=False, verbosity=0)
+    call_command("createcachetable", verbosity=0)
+    _announce(console, bootstrap.first_start())
+
+
+def _announce(console: Console, first: bootstrap.FirstStart | None) -> None:
+    """The addresses on every start; log-in and token on the very first one and never again."""
+    where = [("Console", f"{settings.PUBLIC_URL}/admin/"), ("API docs", f"{settings.PUBLIC_URL}/api/docs")]
+    if first is None:
+        console.line("up", f"console {where[0][1]} · API docs {where[1][1]}")
+        return
+    password = [("Password", first.password)] if first.password else []
+    rows = [*where, ("Log-in", first.email), *password, ("API token", first.token)]
+    console.box("Patchbay is ready. Keep this: it is shown only once.", rows)
+
+
+def _surroundings() -> dict[str, str]:
+    """What children need to find the same data and, where it is ours, the same server."""
+    server = _embedded()
+    shared = {"DATA_DIR": str(settings.DATA_DIR), "PYTHONUNBUFFERED": "1"}
+    return {**shared, "DATABASE_URL": server.url} if server is not None else shared
+
+
+def _embedded() -> EmbeddedServer | None:
+    server: EmbeddedServer | None = connection.settings_dict.get("EMBEDDED")
+    return server
+
+
+def _mend_embedded(console: Console) -> None:
+    server = _embedded()
+    if server is not None and server.mend():
+        console.line("up", "the embedded PostgreSQL had died and was started again")
+
+
+def _stop_embedded(console: Console) -> None:
+    server = _embedded()
+    if server is not None and server.postmaster() is not None:
+        console.line("up", "stopping the embedded PostgreSQL")
+        server.stop()
