@@ -1,0 +1,263 @@
+"""Connections of users to providers and the work that syncs them.
+
+`Connection` is a user's account at a provider; `OAuthState` one consent flow under way; `SyncState` where one kind of
+sync of a connection stands; `SyncCursor` how far one stream of it is; `SyncRun` one piece of sync work.
+A mailbox belongs to its user: every lookup goes through `Connection.objects.of(...)`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Self
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from core.crypto import SealedJSONField
+from core.ids import uuid7
+from core.work import ACTIVE, WorkQuerySet, WorkRow
+from workspaces.scoping import fetch
+
+if TYPE_CHECKING:
+    from workspaces.models import User, Workspace
+
+
+class ConnectionStatus(models.TextChoices):
+    """What a connection's user is told. PAUSED is the user's own wish and hides nothing worse."""
+
+    ACTIVE = "active"
+    NEEDS_REAUTH = "needs_reauth"
+    ERROR = "error"
+    PAUSED = "paused"
+    DISCONNECTED = "disconnected"
+
+
+class Visibility(models.TextChoices):
+    """What colleagues see of this connection's mail and events on an entity's timeline."""
+
+    PRIVATE = "private"
+    METADATA = "metadata"
+    FULL = "full"
+
+
+class ConnectionQuerySet(models.QuerySet["Connection"]):
+    """Set rules: whose, and which still sync."""
+
+    def of(self, *, user: User, workspace: Workspace) -> Self:
+        """Connections of this user in this workspace, disconnected ones too (their mail stays readable)."""
+        return self.filter(user=user, workspace=workspace)
+
+    def connected(self) -> Self:
+        return self.filter(disconnected_at__isnull=True)
+
+    def syncing(self) -> Self:
+        """Those a schedule may touch: connected, not paused, grant not dead."""
+        return self.connected().filter(paused=False, needs_reauth=False)
+
+    def find(self, connection_id: object) -> Connection:
+        """One by id; NotFound for a foreign, malformed or missing id alike."""
+        return fetch(self, pk=connection_id)
+
+
+class Connection(models.Model):
+    """A user's account at a provider. The id and rows survive a reconnect of the same account."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey("workspaces.Workspace", on_delete=models.CASCADE, related_name="connections")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="connections")
+    provider = models.CharField(max_length=40)
+    account_id = models.CharField(max_length=255)
+    """The provider's own id of the account (`sub`, Graph id); it stays when the address changes."""
+    account_email = models.EmailField(max_length=320)
+    display_name = models.CharField(max_length=255, blank=True, default="")
+    scopes = ArrayField(models.TextField(), default=list, blank=True)
+    """What was granted, which may be less than was asked (partial consent)."""
+    options = models.JSONField(default=dict, blank=True)
+    """What a provider needs and is no secret: hosts, ports, user names."""
+    credentials = SealedJSONField(null=True, blank=True)
+    """OAuth tokens or passwords. None after a disconnect."""
+    token_expires_at = models.DateTimeField(null=True, blank=True)
+    refresh_lease_until = models.DateTimeField(null=True, blank=True)
+    refresh_fence = models.PositiveBigIntegerField(default=0)
+    visibility = models.CharField(max_length=10, choices=Visibility.choices, default=Visibility.PRIVATE)
+    paused = models.BooleanField(default=False)
+    sync_email = models.BooleanField(default=True)
+    sync_calendar = models.BooleanField(default=True)
+    needs_reauth = models.BooleanField(default=False)
+    last_error_code = models.CharField(max_length=64, blank=True, default="")
+    last_error_message = models.TextField(blank=True, default="")
+    last_error_at = models.DateTimeField(null=True, blank=True)
+    """The three are set together and cleared together by the next success."""
+    last_synced_at = models.DateTimeField(null=True, blank=True)
+    disconnected_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = ConnectionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("created_at", "id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("workspace", "user", "provider", "account_id"), name="connection_one_per_account"
+            ),
+            models.CheckConstraint(
+                condition=Q(disconnected_at__isnull=True) | Q(credentials__isnull=True),
+                name="connection_disconnected_holds_no_secret",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.account_email} ({self.provider})"
+
+    @property
+    def status(self) -> str:
+        """The worst thing first; PAUSED only where nothing is wrong with the grant."""
+        if self.disconnected_at is not None:
+            return ConnectionStatus.DISCONNECTED
+        if self.needs_reauth:
+            return ConnectionStatus.NEEDS_REAUTH
+        if self.paused:
+            return ConnectionStatus.PAUSED
+        return ConnectionStatus.ERROR if self.last_error_code else ConnectionStatus.ACTIVE
+
+    def note_error(self, *, code: str, message: str, needs_reauth: bool = False) -> None:
+        """Show what went wrong, in the provider's own words."""
+        columns: dict[str, object] = {
+            "last_error_code": code,
+            "last_error_message": message,
+            "last_error_at": timezone.now(),
+        }
+        if needs_reauth:
+            columns["needs_reauth"] = True
+        self._set(columns)
+
+    def note_success(self) -> None:
+        """The last error is over."""
+        if self.last_error_code or self.needs_reauth:
+            self._set({"last_error_code": "", "last_error_message": "", "last_error_at": None, "needs_reauth": False})
+
+    def _set(self, columns: dict[str, object]) -> None:
+        type(self).objects.filter(pk=self.pk).update(**columns)
+        for name, value in columns.items():
+            setattr(self, name, value)
+
+
+class OAuthState(models.Model):
+    """One consent flow under way: single use, ten minutes, found only by the hash of its state (reference A1)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey("workspaces.Workspace", on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    provider = models.CharField(max_length=40)
+    state_digest = models.CharField(max_length=64, unique=True)
+    """SHA-256 of the state parameter, hexadecimal."""
+    browser_digest = models.CharField(max_length=64, blank=True, default="")
+    """SHA-256 of the cookie the browser got where a browser began the flow; "" where a client asked for JSON."""
+    session = SealedJSONField()
+    """State and PKCE verifier for social-core."""
+    return_to = models.CharField(max_length=2000, blank=True, default="")
+    wanted_scopes = ArrayField(models.TextField(), default=list)
+    connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE, related_name="+")
+    """The connection this flow is to re-authorise; signing in as another account is then refused."""
+    expires_at = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        indexes = (models.Index(fields=("expires_at",), name="oauthstate_expiry"),)
+
+
+class SyncState(models.Model):
+    """Where one kind of sync ("email", "calendar") of a connection stands."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="sync_states")
+    type = models.CharField(max_length=20)
+    next_sync_at = models.DateTimeField(db_default=Now())
+    last_synced_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0)
+    """Failed runs since the last success; the schedule backs off by it."""
+    coverage_remote = models.PositiveIntegerField(null=True, blank=True)
+    coverage_stored = models.PositiveIntegerField(null=True, blank=True)
+    coverage_missing = models.PositiveIntegerField(null=True, blank=True)
+    coverage_checked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("connection", "type"), name="syncstate_one_per_type"),)
+        indexes = (models.Index(fields=("next_sync_at",), name="syncstate_due"),)
+
+
+class SyncCursor(models.Model):
+    """How far one stream (a mailbox, a folder, a calendar) is. Committed together with the rows it stands for."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="cursors")
+    type = models.CharField(max_length=20)
+    stream = models.CharField(max_length=500)
+    cursor = models.TextField(blank=True, default="")
+    """"" until the first listing began, or after the provider lost it (then `reconcile` is set)."""
+    backfill_token = models.TextField(blank=True, default="")
+    backfill_done = models.BooleanField(default=False)
+    reconcile = models.BooleanField(default=False)
+    """The provider no longer knows the cursor: compare everything, fetch what is missing, remove what is gone."""
+    listed = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(null=True, blank=True)
+    held_reason = models.TextField(blank=True, default="")
+    """Not empty where a pass would have removed more than the set share: it stops and asks."""
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("connection", "type", "stream"), name="synccursor_one_per_stream"),
+        )
+
+
+class SyncRunQuerySet(WorkQuerySet):
+    """Set rules of runs."""
+
+    def active(self) -> Self:
+        return self.filter(status__in=ACTIVE)
+
+
+class SyncRun(WorkRow):
+    """One piece of sync work of a connection. At most one of a type is under way."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="runs")
+    type = models.CharField(max_length=20)
+    trigger = models.CharField(max_length=20, default="schedule")
+    """"schedule", "user", "connect", "change", "accept"."""
+    done = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(null=True, blank=True)
+    added = models.PositiveIntegerField(default=0)
+    changed = models.PositiveIntegerField(default=0)
+    removed = models.PositiveIntegerField(default=0)
+    rung_at = models.DateTimeField(null=True, blank=True)
+    """When a wake-up was last sent: the tick does not ring a busy broker again and again."""
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = SyncRunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("connection", "type"), condition=Q(status__in=ACTIVE), name="syncrun_one_active"
+            ),
+        )
+        indexes = (
+            models.Index(fields=("next_attempt_at",), condition=Q(status="queued"), name="syncrun_due"),
+            models.Index(fields=("lease_until",), condition=Q(status="running"), name="syncrun_leases"),
+            models.Index(fields=("connection", "type", "-created_at"), name="syncrun_history"),
+        )
+
+    def eta_seconds(self) -> int | None:
+        """An honest time left: from this run's own pace; None before there is one."""
+        if not self.total or not self.done or self.started_at is None or self.done >= self.total:
+            return None
+        elapsed: timedelta = timezone.now() - self.started_at
+        return round(elapsed.total_seconds() * (self.total - self.done) / self.done)

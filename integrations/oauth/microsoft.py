@@ -1,0 +1,77 @@
+"""Microsoft accounts (Microsoft 365, Outlook.com): docs/providers/microsoft.md says how to register a client.
+
+Endpoints and parameters: https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-auth-code-flow
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django.conf import settings
+from social_core.backends.microsoft import MicrosoftOAuth2
+
+from integrations.oauth.base import origin_of
+from integrations.oauth.refusals import Refusals
+from integrations.oauth.strategy import HubBackend, SocialProvider
+
+GRAPH = "https://graph.microsoft.com/"
+
+
+class MicrosoftBackend(HubBackend, MicrosoftOAuth2[Any]):
+    """social-core's Graph backend for any tenant and any Graph."""
+
+    refusals = Refusals(
+        "Microsoft",
+        dead=frozenset({"invalid_grant", "interaction_required", "consent_required", "login_required"}),
+        # Unknown application, wrong, missing or expired secret, client registered as a single-page app.
+        client_numbers=frozenset({700016, 7000215, 7000218, 7000222, 9002325, 9002327, 700084}),
+        passing_numbers=frozenset({90033}),
+    )
+
+    def user_data(self, access_token: str, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        """As the base's, whose URL cannot be set."""
+        headers = {"Authorization": f"Bearer {access_token}", "Accept": "application/json"}
+        return self.get_json(f"{settings.GRAPH_API_URL.rstrip('/')}/v1.0/me", headers=headers)
+
+
+class Microsoft(SocialProvider):
+    """Each refresh brings a new refresh token. There is no call that revokes one grant."""
+
+    key = "microsoft"
+    name = "Microsoft"
+    required_settings = ("MICROSOFT_CLIENT_ID", "MICROSOFT_CLIENT_SECRET")
+    identity_scopes = ("openid", "profile", "email", "offline_access", "User.Read")
+    scopes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "email": ("Mail.ReadWrite", "Mail.Send"),
+        "calendar": ("Calendars.ReadWrite",),
+    }
+    backend_class = MicrosoftBackend
+
+    @classmethod
+    def canonical_scope(cls, scope: str) -> str:
+        """Graph's scopes come back with or without the resource in front, in any case."""
+        return scope.lower().removeprefix(GRAPH)
+
+    @classmethod
+    def authorize_url(cls) -> str:
+        return str(settings.MICROSOFT_AUTHORIZE_URL)
+
+    @classmethod
+    def sent_by(cls, issuer: str) -> bool:
+        """Under `common` the issuer names the user's own tenant, so only the host can be compared."""
+        return origin_of(issuer) == origin_of(cls.authorize_url())
+
+    @classmethod
+    def backend_settings(cls) -> dict[str, object]:
+        return {
+            "KEY": settings.MICROSOFT_CLIENT_ID,
+            "SECRET": settings.MICROSOFT_CLIENT_SECRET,
+            "AUTHORIZATION_URL": cls.authorize_url(),
+            "ACCESS_TOKEN_URL": settings.MICROSOFT_TOKEN_URL,
+            "AUTH_EXTRA_ARGUMENTS": {"prompt": "select_account"},
+        }
+
+    def revoke(self, token: str) -> bool:
+        """https://learn.microsoft.com/en-us/entra/identity-platform/v2-protocols names no revocation endpoint."""
+        return False

@@ -1,0 +1,368 @@
+"""The wire format of connections, consent flows and sync runs: plain functions out, serializers in.
+
+The `…Shape` classes describe the same answers for OpenAPI; a test holds them equal to what the functions build.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rest_framework import serializers
+
+from core.api.pagination import PageParameters
+from core.api.serializers import CamelSerializer, IsoDateTimeField, wire_time
+from core.errors import InvalidInput
+from integrations.models import Connection, SyncRun, SyncState, Visibility
+from integrations.oauth.base import CAPABILITIES, ConnectionProvider, OAuthProvider
+from integrations.oauth.imap import Imap
+from integrations.services import capabilities, standing
+
+# --- out ----------------------------------------------------------------------------------------------------------
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else wire_time(moment)
+
+
+def provider_row(provider: type[ConnectionProvider], *, connected: bool) -> dict[str, Any]:
+    """A provider as `oauth/providers` shows it. `fields` is the form of one that is not connected by consent."""
+    can = capabilities.of_provider(provider.key)
+    scopes = provider.scopes_for(can) if issubclass(provider, OAuthProvider) else []
+    return {
+        "provider": provider.key,
+        "name": provider.name,
+        "oauth": provider.oauth,
+        "configured": provider.configured(),
+        "connected": connected,
+        "capabilities": can,
+        "scopes": scopes,
+        "fields": [
+            {
+                "name": field.name,
+                "label": field.label,
+                "kind": field.kind,
+                "choices": list(field.choices),
+                "required": field.required,
+                "help": field.help,
+            }
+            for field in provider.fields
+        ],
+    }
+
+
+def connection_summary(connection: Connection) -> dict[str, Any]:
+    """A connection as lists show it."""
+    return {
+        "id": str(connection.pk),
+        "provider": connection.provider,
+        "accountEmail": connection.account_email,
+        "displayName": connection.display_name,
+        "status": str(connection.status),
+        "scopes": list(connection.scopes),
+        "capabilities": capabilities.of_connection(connection),
+        "visibility": connection.visibility,
+        "paused": connection.paused,
+        "syncEmail": connection.sync_email,
+        "syncCalendar": connection.sync_calendar,
+        "createdAt": _time(connection.created_at),
+        "lastSyncedAt": _time(connection.last_synced_at),
+        "disconnectedAt": _time(connection.disconnected_at),
+    }
+
+
+def connection_status(connection: Connection) -> dict[str, Any]:
+    """A connection with what is wrong and how far its syncs are."""
+    standings = standing.of(connection)
+    return {
+        **connection_summary(connection),
+        "lastError": _last_error(connection),
+        "tokenExpiresAt": _time(connection.token_expires_at),
+        "missingScopes": capabilities.missing_scopes(connection),
+        **{name: sync_standing(standings[name]) for name in CAPABILITIES},
+    }
+
+
+def _last_error(connection: Connection) -> dict[str, Any] | None:
+    if not connection.last_error_code:
+        return None
+    return {
+        "code": connection.last_error_code,
+        "message": connection.last_error_message,
+        "at": _time(connection.last_error_at),
+    }
+
+
+def sync_standing(sync: standing.SyncStanding) -> dict[str, Any]:
+    """One kind of sync of a connection."""
+    run = sync.run
+    return {
+        "status": sync.status,
+        "lastSyncedAt": _time(sync.state.last_synced_at if sync.state else None),
+        "nextSyncAt": _time(sync.next_sync_at),
+        "progress": {
+            "done": run.done if run else 0,
+            "total": run.total if run else None,
+            "etaSeconds": sync.eta_seconds,
+        },
+        "coverage": _coverage(sync.state),
+        "lastRun": run_detail(run) if run else None,
+    }
+
+
+def _coverage(state: SyncState | None) -> dict[str, Any]:
+    return {
+        "remote": state.coverage_remote if state else None,
+        "stored": state.coverage_stored if state else None,
+        "missing": state.coverage_missing if state else None,
+        "checkedAt": _time(state.coverage_checked_at if state else None),
+    }
+
+
+def run_summary(run: SyncRun) -> dict[str, Any]:
+    """A run as the answer to a request for one."""
+    return {"id": str(run.pk), "connectionId": str(run.connection_id), "type": run.type, "status": str(run.status)}
+
+
+def run_detail(run: SyncRun) -> dict[str, Any]:
+    """A run with what it did."""
+    return {
+        **run_summary(run),
+        "trigger": run.trigger,
+        "startedAt": _time(run.started_at),
+        "finishedAt": _time(run.finished_at),
+        "added": run.added,
+        "changed": run.changed,
+        "removed": run.removed,
+        "error": {"code": run.error_code, "message": run.error_message} if run.error_code else None,
+    }
+
+
+# --- in -----------------------------------------------------------------------------------------------------------
+
+
+class AuthorizeParameters(CamelSerializer):
+    """The query of `oauth/:provider/authorize`."""
+
+    return_to = serializers.CharField(required=False, default="", allow_blank=True, max_length=2000)
+    scopes = serializers.CharField(
+        required=False, default="", allow_blank=True, help_text="Comma separated: email, calendar. Default: all."
+    )
+    connection_id = serializers.CharField(
+        required=False, default="", allow_blank=True, help_text="Re-authorise this connection."
+    )
+
+    def asked(self) -> list[str] | None:
+        """The capabilities; None where none is named."""
+        names = [name.strip() for name in self.validated_data["scopes"].replace(",", " ").split()]
+        return names or None
+
+
+class DisconnectParameters(CamelSerializer):
+    """The query of DELETE `oauth/:provider`."""
+
+    connection_id = serializers.CharField(required=False, default="", allow_blank=True)
+    purge = serializers.BooleanField(required=False, default=False, help_text="Also delete what was synced.")
+
+
+class ConnectionParameters(PageParameters):
+    """The query of `connections`."""
+
+    include_disconnected = serializers.BooleanField(required=False, default=False)
+
+
+class ImapBody(CamelSerializer):
+    """The body of `connections/imap`; `oauth.imap.read_form` checks what is inside."""
+
+    email = serializers.JSONField(required=False, allow_null=True)
+    imap = serializers.JSONField(required=False, allow_null=True)
+    smtp = serializers.JSONField(required=False, allow_null=True)
+    caldav = serializers.JSONField(required=False, allow_null=True)
+
+    def login(self) -> dict[str, Any]:
+        """The arguments of `connect_imap`."""
+        return {name: self.validated_data.get(name) for name in ("email", "imap", "smtp", "caldav")}
+
+
+class SyncBody(CamelSerializer):
+    """The body of `connections/:id/sync`."""
+
+    type = serializers.ChoiceField(choices=[*CAPABILITIES, "all"], default="all")
+
+
+class ConnectionChanges(CamelSerializer):
+    """The body of PATCH `connections/:id`: any of these."""
+
+    visibility = serializers.ChoiceField(choices=Visibility.choices, required=False)
+    paused = serializers.BooleanField(required=False)
+    sync_email = serializers.BooleanField(required=False)
+    sync_calendar = serializers.BooleanField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """An empty change is a mistake of the caller's."""
+        if not attrs:
+            raise InvalidInput("Name at least one of visibility, paused, syncEmail and syncCalendar.")
+        return attrs
+
+
+def imap_schema() -> dict[str, Any]:
+    """The body of `connections/imap` as JSON Schema, from the fields the provider declares."""
+    schema: dict[str, Any] = {"type": "object", "properties": {}, "required": []}
+    for field in Imap.fields:
+        outer, _, inner = field.name.partition(".")
+        home = schema
+        if inner:
+            empty = {"type": "object", "properties": {}, "required": []}
+            home = schema["properties"].setdefault(outer, empty)
+            if outer not in schema["required"]:
+                schema["required"].append(outer)
+        home["properties"][inner or outer] = _property(field.kind, field.label, field.choices, field.help)
+        if field.required:
+            home["required"].append(inner or outer)
+    return schema
+
+
+def _property(kind: str, label: str, choices: tuple[str, ...], words: str) -> dict[str, Any]:
+    described = {"type": "integer" if kind == "port" else "string", "description": f"{label}. {words}".strip()}
+    if choices:
+        described["enum"] = list(choices)
+    if kind == "secret":
+        described |= {"format": "password", "writeOnly": True}
+    return described
+
+
+# --- shapes for OpenAPI -------------------------------------------------------------------------------------------
+
+
+class FieldShape(CamelSerializer):
+    """A field of a connect form."""
+
+    name = serializers.CharField()
+    label = serializers.CharField()
+    kind = serializers.CharField()
+    choices = serializers.ListField(child=serializers.CharField())
+    required = serializers.BooleanField()  # type: ignore[assignment]
+    help = serializers.CharField()
+
+
+class ProviderShape(CamelSerializer):
+    """A connection provider."""
+
+    provider = serializers.CharField()
+    name = serializers.CharField()
+    oauth = serializers.BooleanField()
+    configured = serializers.BooleanField()
+    connected = serializers.BooleanField()
+    capabilities = serializers.ListField(child=serializers.CharField())
+    scopes = serializers.ListField(child=serializers.CharField())
+    fields_ = FieldShape(many=True)
+
+
+class ProvidersShape(CamelSerializer):
+    """All connection providers."""
+
+    providers = ProviderShape(many=True)
+
+
+class AuthorizationShape(CamelSerializer):
+    """Where to send the user."""
+
+    authorization_url = serializers.URLField()
+    expires_at = IsoDateTimeField()
+
+
+class ConnectionShape(CamelSerializer):
+    """A connection."""
+
+    id = serializers.UUIDField()
+    provider = serializers.CharField()
+    account_email = serializers.EmailField()
+    display_name = serializers.CharField()
+    status = serializers.ChoiceField(choices=["active", "needs_reauth", "error", "paused", "disconnected"])
+    scopes = serializers.ListField(child=serializers.CharField())
+    capabilities = serializers.ListField(child=serializers.CharField())
+    visibility = serializers.ChoiceField(choices=Visibility.choices)
+    paused = serializers.BooleanField()
+    sync_email = serializers.BooleanField()
+    sync_calendar = serializers.BooleanField()
+    created_at = IsoDateTimeField()
+    last_synced_at = IsoDateTimeField(allow_null=True)
+    disconnected_at = IsoDateTimeField(allow_null=True)
+
+
+class RunShape(CamelSerializer):
+    """A sync run."""
+
+    id = serializers.UUIDField()
+    connection_id = serializers.UUIDField()
+    type = serializers.CharField()
+    status = serializers.ChoiceField(choices=["queued", "running", "done", "failed"])
+
+
+class RunsShape(CamelSerializer):
+    """Runs that are under way."""
+
+    runs = RunShape(many=True)
+
+
+class ErrorShape(CamelSerializer):
+    """What went wrong, in the provider's words."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class LastErrorShape(ErrorShape):
+    """… and when."""
+
+    at = IsoDateTimeField()
+
+
+class RunDetailShape(RunShape):
+    """A sync run with what it did."""
+
+    trigger = serializers.CharField()
+    started_at = IsoDateTimeField(allow_null=True)
+    finished_at = IsoDateTimeField(allow_null=True)
+    added = serializers.IntegerField()
+    changed = serializers.IntegerField()
+    removed = serializers.IntegerField()
+    error = ErrorShape(allow_null=True)
+
+
+class ProgressShape(CamelSerializer):
+    """How far a run is."""
+
+    done = serializers.IntegerField()
+    total = serializers.IntegerField(allow_null=True)
+    eta_seconds = serializers.IntegerField(allow_null=True)
+
+
+class CoverageShape(CamelSerializer):
+    """What is stored beside what the provider has."""
+
+    remote = serializers.IntegerField(allow_null=True)
+    stored = serializers.IntegerField(allow_null=True)
+    missing = serializers.IntegerField(allow_null=True)
+    checked_at = IsoDateTimeField(allow_null=True)
+
+
+class SyncStandingShape(CamelSerializer):
+    """One kind of sync of a connection."""
+
+    status = serializers.ChoiceField(choices=["unavailable", "off", "queued", "syncing", "failed", "idle"])
+    last_synced_at = IsoDateTimeField(allow_null=True)
+    next_sync_at = IsoDateTimeField(allow_null=True)
+    progress = ProgressShape()
+    coverage = CoverageShape()
+    last_run = RunDetailShape(allow_null=True)
+
+
+class ConnectionStatusShape(ConnectionShape):
+    """A connection with what is wrong and how far its syncs are."""
+
+    last_error = LastErrorShape(allow_null=True)
+    token_expires_at = IsoDateTimeField(allow_null=True)
+    missing_scopes = serializers.ListField(child=serializers.CharField())
+    email = SyncStandingShape()
+    calendar = SyncStandingShape()
