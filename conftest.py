@@ -1,8 +1,8 @@
 """The whole suite's surroundings, set while this file is imported: before Django reads its settings.
 
-A PostgreSQL of our own in a temporary folder (or the server that TEST_DATABASE_URL names), none of the developer's
-settings, and no network but the loopback. `DJANGO_SETTINGS_MODULE` is set here and not in pytest.ini, because
-pytest-django would read the settings before any conftest.
+A PostgreSQL of our own in a temporary folder (or the server that TEST_DATABASE_URL names; TEST_REDIS_URL likewise),
+none of the developer's settings, and no network but the loopback. `DJANGO_SETTINGS_MODULE` is set here and not in
+pytest.ini, because pytest-django would read the settings before any conftest.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ def _surroundings() -> None:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["DATA_DIR"] = str(folder)
     os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL") or _own_server(folder)
+    if redis_url := os.environ.get("TEST_REDIS_URL"):
+        os.environ["REDIS_URL"] = os.environ["CELERY_BROKER_URL"] = redis_url
 
 
 def _own_server(folder: Path) -> str:

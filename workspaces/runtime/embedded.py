@@ -192,14 +192,9 @@ class EmbeddedServer:
 
     def _prepare(self) -> None:
         """Folders with the right owner, and as root the way to them."""
-        owner = _account().pw_uid if os.geteuid() == 0 else os.geteuid()
         for folder in (self.data, self.socket_dir):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if folder.stat().st_uid not in (owner, os.geteuid()):
-                raise EmbeddedServerFailed(f"{folder} belongs to another user; remove it or choose another DATA_DIR.")
+            _own_folder(folder)
         if os.geteuid() == 0:
-            for folder in (self.data, self.socket_dir):
-                os.chown(folder, owner, -1)
             for path in (self.data, self.socket_dir, PROGRAMS):
                 _open_the_way(path)
 
@@ -207,17 +202,16 @@ class EmbeddedServer:
         """`initdb` aside, then rename: an interrupted one leaves nothing that looks like a database."""
         if (self.data / "PG_VERSION").exists():
             return
-        fresh = self.data / "fresh"
+        fresh = self.data.with_name("postgres.fresh")
         shutil.rmtree(fresh, ignore_errors=True)
+        _own_folder(fresh)
         command = ["initdb", "-D", str(fresh), "--username=postgres", "--auth=trust", "--encoding=UTF8"]
         command += ["--no-instructions", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         command += [] if self._settings is SETTINGS else ["--no-sync"]
         done = _run(command)
         if done.returncode:
             raise EmbeddedServerFailed(f"initdb failed.\n{done.stderr}")
-        for path in sorted(fresh.iterdir(), key=lambda path: path.name == "PG_VERSION"):
-            path.rename(self.data / path.name)
-        fresh.rmdir()
+        fresh.rename(self.data)  # which is empty
 
     def _end_of_log(self) -> str:
         try:
@@ -232,6 +226,16 @@ def _socket_dir(data: Path) -> Path:
         return data
     name = hashlib.sha256(str(data).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"patchbay-{os.geteuid()}-{name}"
+
+
+def _own_folder(folder: Path) -> None:
+    """Make a folder that only the server's user may enter. One that a stranger made first is refused."""
+    owner = _account().pw_uid if os.geteuid() == 0 else os.geteuid()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid not in (owner, os.geteuid()):
+        raise EmbeddedServerFailed(f"{folder} belongs to another user; remove it or choose another DATA_DIR.")
+    folder.chmod(0o700)
+    os.chown(folder, owner, -1)
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,75 @@
+"""`make test-services`: looks for the real servers, says plainly what it did not find, and runs what needs them.
+
+PostgreSQL from DATABASE_URL, Redis from REDIS_URL (both default to this machine's), Dovecot from its package. Every
+test that touches the database runs too, on that PostgreSQL and with that Redis as cache. In CI (`CI=true`) nothing may
+be missing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+
+import psycopg
+import pytest
+import redis
+
+DATABASE_URL = os.environ.get("DATABASE_URL") or "postgresql://postgres@127.0.0.1:5432/postgres"
+REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/15"
+SELECTED = "services or django_db"
+
+
+def _postgresql() -> str:
+    with psycopg.connect(DATABASE_URL, connect_timeout=5) as connection:
+        version = connection.info.server_version // 10_000
+    return f"PostgreSQL {version}"
+
+
+def _redis() -> str:
+    with redis.Redis.from_url(REDIS_URL, socket_connect_timeout=5) as client:
+        return f"Redis {client.info('server')['redis_version']}"
+
+
+def _dovecot() -> str:
+    path = shutil.which("dovecot") or shutil.which("dovecot", path="/usr/sbin:/usr/local/sbin")
+    if path is None:
+        raise FileNotFoundError("install dovecot-imapd and dovecot-submissiond")
+    return path
+
+
+LOOKS: dict[str, Callable[[], str]] = {
+    "PostgreSQL (DATABASE_URL)": _postgresql,
+    "Redis (REDIS_URL)": _redis,
+    "Dovecot": _dovecot,
+}
+
+
+def missing() -> list[str]:
+    """What is not there; prints each look."""
+    absent = []
+    for name, look in LOOKS.items():
+        try:
+            print(f"found     {name}: {look()}")
+        except (psycopg.Error, redis.RedisError, OSError) as error:
+            print(f"NOT FOUND {name}: {str(error).splitlines()[0]}")
+            absent.append(name)
+    return absent
+
+
+def main() -> int:
+    """Pytest's exit status; 1 where something is missing in CI."""
+    absent = missing()
+    if "PostgreSQL (DATABASE_URL)" not in absent:
+        os.environ["TEST_DATABASE_URL"] = DATABASE_URL
+    if "Redis (REDIS_URL)" not in absent:
+        os.environ["TEST_REDIS_URL"] = REDIS_URL
+    status = int(pytest.main(["-q", "-m", SELECTED, *sys.argv[1:]]))
+    if absent:
+        print(f"Not found, so not tested: {', '.join(absent)}.")
+    return 1 if absent and os.environ.get("CI", "").lower() == "true" else status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
