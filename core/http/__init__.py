@@ -9,7 +9,15 @@ never logged.
 """
 
 from core.http.answer import Response, parse_retry_after, raise_for_provider
-from core.http.client import request
+from core.http.client import TOO_LARGE, request
 from core.redaction import RedactSecrets, clean_words
 
-__all__ = ["RedactSecrets", "Response", "clean_words", "parse_retry_after", "raise_for_provider", "request"]
+__all__ = [
+    "TOO_LARGE",
+    "RedactSecrets",
+    "Response",
+    "clean_words",
+    "parse_retry_after",
+    "raise_for_provider",
+    "request",
+]

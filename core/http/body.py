@@ -14,6 +14,10 @@ class BadBody(Exception):
     """The body cannot be taken: too large, or not what its encoding says. The text is fit to show."""
 
 
+class TooLarge(BadBody):
+    """More of it came than was to be taken: asking for less may help."""
+
+
 def read_body(chunks: Iterable[bytes], encoding: str, max_bytes: int) -> bytes:
     """The whole body, unpacked by its Content-Encoding; both its sizes are held to `max_bytes` while it arrives."""
     unpack: _Plain | _Gzip | None = None
@@ -24,7 +28,7 @@ def read_body(chunks: Iterable[bytes], encoding: str, max_bytes: int) -> bytes:
         packed += len(chunk)
         content += unpack.feed(chunk, max_bytes + 1 - len(content))
         if packed > max_bytes or len(content) > max_bytes:
-            raise BadBody(f"the answer is larger than {max_bytes} bytes")
+            raise TooLarge(f"the answer is larger than {max_bytes} bytes")
     if unpack is not None:
         unpack.finish()
     return bytes(content)

@@ -19,7 +19,7 @@ import httpx
 from core.errors import InvalidInput, ProviderOutcomeUnknown, ProviderUnavailable
 from core.http import transport
 from core.http.answer import REDIRECTS, Response
-from core.http.body import BadBody, read_body
+from core.http.body import BadBody, TooLarge, read_body
 from core.redaction import SECRET_NAME, clean_words
 
 logger = logging.getLogger("patchbay.http")
@@ -27,6 +27,8 @@ logger = logging.getLogger("patchbay.http")
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_MAX_BYTES = 16 * 1024 * 1024
 MAX_REDIRECTS = 3
+TOO_LARGE = "answer_too_large"
+"""The code of a ProviderUnavailable whose answer went past `max_bytes`: asking for less may help."""
 _BROKEN = (httpcore.NetworkError, httpcore.RemoteProtocolError)
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
@@ -130,7 +132,7 @@ class _Call:
         message = f"The server {prepared.url.host} failed: {reason}."
         if attempt.written and not self.repeatable:
             return ProviderOutcomeUnknown(message)
-        return ProviderUnavailable(message)
+        return ProviderUnavailable(message, code=TOO_LARGE if isinstance(error, TooLarge) else "")
 
 
 def _target(url: str, params: Fields | None) -> httpx.URL:
