@@ -9,6 +9,7 @@ import pytest
 
 from core.errors import ProviderAuthError, ProviderRateLimited, ProviderRejected, ProviderUnavailable
 from email_sync.providers.base import MailProvider
+from email_sync.providers.gmail import api
 from email_sync.providers.gmail.provider import MAILBOX
 from email_sync.records import OutgoingMail
 from email_sync.tests.contract import PAGE, MailProviderContract, Mirror, ident, mail, message_id_of, outgoing
@@ -165,6 +166,19 @@ def test_fetch_of_garbage_within_a_batch_asks_to_come_again(harness: GmailHarnes
     with pytest.raises(ProviderUnavailable):
         collect(provider, ids, got)
     assert len(got) == 4
+
+
+def test_fetch_of_giant_mail_holds_up_no_other(harness: GmailHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"giant": 90_000, **{f"m{number}": 20_000 for number in range(8)}}
+    for name, size in sizes.items():
+        harness.deliver(mail(name, body="x " * (size // 2)))
+    provider = harness.provider()
+    ids = provider.list_ids(MAILBOX, "", 50).remote_ids
+    monkeypatch.setattr(api, "MAX_ANSWER_BYTES", 100_000)
+    found = {message_id_of(message): message.parsed for message in provider.fetch(MAILBOX, ids)}
+    assert found.keys() == {ident(name) for name in sizes}
+    defects = {message_id: parsed.defect for message_id, parsed in found.items() if parsed and parsed.defect}
+    assert defects == {ident("giant"): "Gmail gave no content."}
 
 
 def test_fetch_of_a_text_kept_apart_brings_it(harness: GmailHarness) -> None:

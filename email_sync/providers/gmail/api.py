@@ -80,12 +80,26 @@ class GmailApi:
     def full_messages(self, remote_ids: Sequence[str]) -> Iterator[tuple[str, Response | None]]:
         """users.messages.get format=full for up to 50 ids in one batch: the answer to each, unjudged, None where it
         was lost. One by one where the server has no batch endpoint (stand-ins)."""
-        answers = self._batch([f"{USER}{_message(remote_id)}?format=full" for remote_id in remote_ids])
-        if answers is not None:
-            yield from zip(remote_ids, answers, strict=True)
+        try:
+            answers = self._batch([f"{USER}{_message(remote_id)}?format=full" for remote_id in remote_ids])
+        except ProviderUnavailable as error:
+            if error.code != http.TOO_LARGE:
+                raise
+            yield from self._in_smaller_pieces(remote_ids)
             return
-        for remote_id in remote_ids:
-            yield remote_id, self._ask("GET", _message(remote_id), params={"format": "full"})
+        if answers is None:
+            yield from ((one, self._ask("GET", _message(one), params={"format": "full"})) for one in remote_ids)
+        else:
+            yield from zip(remote_ids, answers, strict=True)
+
+    def _in_smaller_pieces(self, remote_ids: Sequence[str]) -> Iterator[tuple[str, Response | None]]:
+        """By halves, so that a few giant mails cannot stop the others; of a giant alone, the headers."""
+        if len(remote_ids) == 1:
+            yield remote_ids[0], self._ask("GET", _message(remote_ids[0]), params={"format": "metadata"})
+            return
+        middle = len(remote_ids) // 2
+        yield from self.full_messages(remote_ids[:middle])
+        yield from self.full_messages(remote_ids[middle:])
 
     def attachment(self, remote_id: str, attachment_id: str) -> bytes:
         """users.messages.attachments.get, decoded. RemoteMissing where it is gone."""

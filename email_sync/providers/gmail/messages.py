@@ -96,7 +96,7 @@ def _parsed(answer: Json, load: LoadBody) -> ParsedMessage:
     tree = _Tree(load)
     root = tree.node(payload, 0)
     parsed = from_parts(headers_of(payload), root)
-    if not payload:
+    if "body" not in payload and "parts" not in payload:
         tree.defects.append("Gmail gave no content.")
     return _with_defect(parsed, *dict.fromkeys(tree.defects))
 
