@@ -56,12 +56,14 @@ class Lease:
     row: Connection
     fence: int
 
-    def holds(self) -> Any:
-        """The row as long as nobody else refreshed, reconnected or disconnected it."""
-        return Connection.objects.filter(pk=self.row.pk, refresh_fence=self.fence)
+    def end(self, **columns: object) -> bool:
+        """Write the outcome and give the lease back; False where somebody else reconnected or disconnected meanwhile.
 
-    def release(self) -> None:
-        self.holds().update(refresh_lease_until=None)
+        The fence moves on again: a caller that read the row while the lease was held knows an old refresh token and
+        must not take the next lease with it.
+        """
+        row = Connection.objects.filter(pk=self.row.pk, refresh_fence=self.fence)
+        return bool(row.update(refresh_lease_until=None, refresh_fence=F("refresh_fence") + 1, **columns))
 
 
 def is_oauth(connection: Connection) -> bool:
@@ -181,7 +183,7 @@ def _refresh(lease: Lease) -> str | None:
         _declare_dead(lease, error)
         return None
     except HubError:
-        lease.release()
+        lease.end()
         raise
     return _store(lease, answer)
 
@@ -190,14 +192,13 @@ def _store(lease: Lease, answer: TokenAnswer) -> str | None:
     columns: dict[str, Any] = {
         "credentials": seal_for(lease.row, "credentials", merged(lease.row.credentials, answer)),
         "token_expires_at": _ends_at(answer),
-        "refresh_lease_until": None,
     }
     if answer.scopes is not None:
         columns["scopes"] = list(answer.scopes)
     if lease.row.needs_reauth:  # the provider takes the grant after all
         columns |= {"needs_reauth": False, "last_error_code": "", "last_error_message": "", "last_error_at": None}
     with transaction.atomic(durable=True):
-        return answer.access_token if lease.holds().update(**columns) else None
+        return answer.access_token if lease.end(**columns) else None
 
 
 def _ends_at(answer: TokenAnswer) -> Any:
@@ -208,9 +209,8 @@ def _ends_at(answer: TokenAnswer) -> Any:
 def _declare_dead(lease: Lease, error: ProviderAuthError) -> None:
     """The grant is dead, unless the row changed since we read it: then somebody else has a better token."""
     with transaction.atomic(durable=True):
-        ours = lease.holds().update(
+        ours = lease.end(
             needs_reauth=True,
-            refresh_lease_until=None,
             last_error_code=NeedsReauth.default_code,
             last_error_message=error.message,
             last_error_at=timezone.now(),

@@ -213,9 +213,7 @@ def test_callback_keeps_the_account_when_its_address_changed(hub: Hub, member: A
     assert (again.pk, again.account_email) == (first.pk, ADA)
 
 
-def test_providers_lists_what_is_configured_connected_and_really_synced(
-    hub: Hub, member: Actor, settings: Any
-) -> None:
+def test_providers_lists_what_is_configured_connected_and_really_synced(hub: Hub, member: Actor, settings: Any) -> None:
     settings.MICROSOFT_CLIENT_ID = ""
     hub.connect(member, ADA)
     rows = {row["provider"]: row for row in member.client.get(f"{ROOT}oauth/providers").json()["providers"]}
