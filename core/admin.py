@@ -58,11 +58,15 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     # What is there at all
 
+    def workspace_ids(self, request: HttpRequest) -> frozenset[uuid.UUID]:
+        """The workspaces whose rows are shown; a class may ask for a higher role."""
+        return console_workspace_ids(request)
+
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         rows: models.QuerySet[Any] = super().get_queryset(request)
         if sees_all(request):
             return rows
-        return rows.filter(**{f"{self.workspace_path}__in": console_workspace_ids(request)})
+        return rows.filter(**{f"{self.workspace_path}__in": self.workspace_ids(request)})
 
     def in_scope(self, request: HttpRequest, obj: object) -> bool:
         """Whether the caller may see this row (or the row with this key: unfold passes ids for objects)."""
@@ -70,7 +74,7 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             return True
         if not isinstance(obj, models.Model):
             return self._find(request, obj) is not None
-        return self.workspace_id_of(obj) in console_workspace_ids(request)
+        return self.workspace_id_of(obj) in self.workspace_ids(request)
 
     def workspace_id_of(self, obj: models.Model) -> object:
         """Follow `workspace_path`; None where a step is empty."""
@@ -83,7 +87,7 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     # What may be done
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return sees_all(request) or bool(console_workspace_ids(request))
+        return sees_all(request) or bool(self.workspace_ids(request))
 
     def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return self._allowed(request, obj)
@@ -100,7 +104,7 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     def _allowed(self, request: HttpRequest, obj: object) -> bool:
         return self.has_module_permission(request) and (obj is None or self.in_scope(request, obj))
 
-    def save_model(self, request: HttpRequest, obj: models.Model, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """A row never leaves the caller's workspaces, and none is made elsewhere, whatever the form let through."""
         if not self.in_scope(request, obj):
             raise PermissionDenied
@@ -162,19 +166,17 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             return None
 
     def object_for_action(self, request: HttpRequest, object_id: object) -> Any:
-        """The row an action is about. Http404 for another workspace's and for a missing one, PermissionDenied where
-        changing is closed."""
-        found = self._find(request, object_id)
+        """The row an action is about. Http404 for another workspace's and for a missing one."""
+        found = self._find(request, object_id) if self.has_view_permission(request) else None
         if found is None:
             raise Http404
-        if not self.has_view_permission(request, found):
-            raise PermissionDenied
         return found
 
     def return_to(self, request: HttpRequest, obj: models.Model) -> HttpResponse:
-        """To the row's page: unfold's dialog (htmx) wants HX-Redirect, anything else a redirect."""
-        meta = self.model._meta
-        url = reverse(f"{self.admin_site.name}:{meta.app_label}_{meta.model_name}_change", args=(quote(obj.pk),))
+        """To the row's page, or to the list where the row is gone. unfold's dialog (htmx) wants HX-Redirect."""
+        name = f"{self.admin_site.name}:{self.model._meta.app_label}_{self.model._meta.model_name}"
+        there = self._find(request, obj.pk) is not None
+        url = reverse(f"{name}_change", args=(quote(obj.pk),)) if there else reverse(f"{name}_changelist")
         if request.headers.get("HX-Request"):
             return HttpResponse(headers={"HX-Redirect": url})
         return HttpResponseRedirect(url)
@@ -208,8 +210,6 @@ def scoped_action(
         @functools.wraps(body)
         def confirmed(model_admin: ScopedAdmin, request: HttpRequest, form: BaseDialogForm, object_id: str) -> Any:
             obj = model_admin.object_for_action(request, object_id)
-            if request.method != "POST":
-                raise PermissionDenied
             try:
                 messages.success(request, body(model_admin, request, obj, form))
             except HubError as error:

@@ -6,9 +6,11 @@ A second one follows at most every five minutes, to note the use.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import cast
 
+from django.http import HttpRequest
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -29,6 +31,13 @@ WORDS = {
 def caller(request: Request) -> ApiToken:
     """Who calls, for views behind a token: `.user`, `.workspace`, `.role`."""
     return cast(ApiToken, request.auth)
+
+
+def login_name(request: HttpRequest, credentials: Mapping[str, str] | None = None) -> str:
+    """Whose failures django-axes counts, in one case. It would look for a form field named after USERNAME_FIELD, which
+    Django's log-in form does not have, and count everybody as nobody (axes/helpers.py get_client_username)."""
+    given = credentials or request.POST
+    return (given.get("username") or given.get(User.USERNAME_FIELD) or "").strip().lower()
 
 
 class TokenRefused(AuthenticationFailed):

@@ -103,6 +103,11 @@ class User(AbstractBaseUser, PermissionsMixin):
         """The workspaces whose console this user may open; `core.admin.ScopedAdmin` shows nothing else."""
         return frozenset(Membership.objects.filter(user_id=self.pk).console().values_list("workspace_id", flat=True))
 
+    def owned_workspace_ids(self) -> frozenset[uuid.UUID]:
+        """The workspaces whose audit trail this user may read."""
+        owned = Membership.objects.filter(user_id=self.pk, role=Role.OWNER)
+        return frozenset(owned.values_list("workspace_id", flat=True))
+
 
 class Workspace(models.Model):
     """The tenant: everything but users belongs to exactly one."""

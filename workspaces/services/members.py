@@ -42,7 +42,7 @@ def create_workspace(
 def add(*, by: User | None, workspace: Workspace, email: str, role: str = Role.MEMBER, name: str = "") -> Membership:
     """Attach the account with this address, made if there is none. Conflict where it is a member already."""
     _lock(workspace)
-    _check_ceiling(by=by, workspace=workspace, roles=(role,))
+    check_ceiling(by=by, workspace=workspace, roles=(role,))
     user, _ = _account(email=email, name=name)
     membership, created = Membership.objects.get_or_create(workspace=workspace, user=user, defaults={"role": role})
     if not created:
@@ -57,7 +57,7 @@ def change_role(*, by: User | None, membership: Membership, role: str) -> Member
     membership = _held(membership)
     if membership.role == role:
         return membership
-    _check_ceiling(by=by, workspace=membership.workspace, roles=(role, membership.role))
+    check_ceiling(by=by, workspace=membership.workspace, roles=(role, membership.role))
     _check_owner_stays(membership)
     before, membership.role = membership.role, Role(role)
     membership.save(update_fields=["role"])
@@ -69,7 +69,7 @@ def change_role(*, by: User | None, membership: Membership, role: str) -> Member
 def remove(*, by: User | None, membership: Membership) -> None:
     """End the membership and, with it, its API tokens. Conflict `last_owner` as above."""
     membership = _held(membership)
-    _check_ceiling(by=by, workspace=membership.workspace, roles=(membership.role,))
+    check_ceiling(by=by, workspace=membership.workspace, roles=(membership.role,))
     _check_owner_stays(membership)
     _record(by=by, membership=membership, action="member.removed", role=membership.role)
     membership.delete()
@@ -85,7 +85,7 @@ def _held(membership: Membership) -> Membership:
     return Membership.objects.select_related("workspace", "user").fetch(membership.pk)
 
 
-def _check_ceiling(*, by: User | None, workspace: Workspace, roles: tuple[str, ...]) -> None:
+def check_ceiling(*, by: User | None, workspace: Workspace, roles: tuple[str, ...]) -> None:
     """Only an OWNER, a superuser or the system itself gives, takes or touches OWNER; a MEMBER touches nobody."""
     if by is None or by.is_superuser:
         return

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from core.errors import InvalidInput
 from workspaces.models import ApiToken, Membership, User
-from workspaces.services import audit
+from workspaces.services import audit, members
 
 PREFIX = "hub"
 TEXT = re.compile(r"hub_(?P<lookup>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})(?P<crc>[A-Za-z0-9_-]{6})")
@@ -87,7 +87,9 @@ def issue(
 
 @transaction.atomic
 def revoke(*, by: User | None, token: ApiToken) -> None:
-    """End the token now. Doing it twice changes nothing more."""
+    """End the token now. Doing it twice changes nothing more. Somebody else's takes the role to manage its member."""
+    if by is not None and by.pk != token.membership.user_id:
+        members.check_ceiling(by=by, workspace=token.workspace, roles=(token.role,))
     if not ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()):
         return
     audit.record(

@@ -6,7 +6,7 @@ text) and `client`, a DRF client that sends it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 from rest_framework.test import APIClient
@@ -21,7 +21,7 @@ class Actor:
     """Somebody in a workspace, with a client that speaks for them."""
 
     membership: Membership
-    token: str
+    token: str = field(repr=False)
     client: APIClient
 
     @property
