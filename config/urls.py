@@ -17,7 +17,6 @@ urlpatterns = [
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include("workspaces.urls")),
-    path("api/", include("workspaces.urls")),
     path("api/v1/integrations/", include("integrations.urls")),
     path("api/v1/integrations/", include("email_sync.urls")),
     path("admin/", admin.site.urls),
