@@ -240,7 +240,7 @@ class SyncRun(WorkRow):
     """When a wake-up was last sent: the tick does not ring a busy broker again and again."""
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
-    objects = SyncRunQuerySet.as_manager()
+    objects = SyncRunQuerySet.as_manager()  # type: ignore[misc]  # more than WorkRow's
 
     class Meta:
         ordering = ("-created_at", "-id")

@@ -223,7 +223,8 @@ def imap_schema() -> dict[str, Any]:
 
 
 def _property(kind: str, label: str, choices: tuple[str, ...], words: str) -> dict[str, Any]:
-    described = {"type": "integer" if kind == "port" else "string", "description": f"{label}. {words}".strip()}
+    described: dict[str, Any] = {"type": "integer" if kind == "port" else "string"}
+    described["description"] = f"{label}. {words}".strip()
     if choices:
         described["enum"] = list(choices)
     if kind == "secret":
@@ -238,7 +239,7 @@ class FieldShape(CamelSerializer):
     """A field of a connect form."""
 
     name = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     kind = serializers.CharField()
     choices = serializers.ListField(child=serializers.CharField())
     required = serializers.BooleanField()  # type: ignore[assignment]

@@ -3,6 +3,8 @@ OWNER's included, answers exactly like a missing one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.http import HttpResponseBase, HttpResponseRedirect
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -15,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core.api.pagination import paged_query, paged_shape, paginate
+from core.api.pagination import Page, paged_query, paged_shape, paginate
 from core.api.serializers import valid, wire_time
 from core.errors import HubError
 from integrations import result_page, serializers
@@ -30,13 +32,14 @@ from workspaces.idempotency import idempotent
 class AnyAccept(BaseContentNegotiation):
     """For the two addresses a browser visits: they answer pages and redirects, which no renderer of ours makes."""
 
-    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser:
-        return parsers[0]
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
+        return next(iter(parsers))
 
     def select_renderer(
-        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        return renderers[0], renderers[0].media_type
+        first = next(iter(renderers))
+        return first, first.media_type
 
 
 def _wants_json(request: Request) -> bool:
@@ -168,7 +171,7 @@ class Connections(APIView):
         asked = valid(serializers.ConnectionParameters, request.query_params)
         mine = Connection.objects.of(user=caller(request).user, workspace=caller(request).workspace)
         rows = mine if asked.validated_data["include_disconnected"] else mine.connected()
-        page = paginate(rows, asked.page_query())
+        page: Page[Connection] = paginate(rows, asked.page_query())
         return Response(paged_query(page, asked.page_query(), serializers.connection_summary))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from urllib.parse import urlencode
 
 from social_core.backends.oauth import BaseOAuth2, BaseOAuth2PKCE
@@ -127,7 +127,7 @@ class HubBackend(BaseOAuth2PKCE[Any]):
         if isinstance(data, Mapping) and data.get("error"):
             raise self.refusals.error(data, stage=stage)
 
-    def request(
+    def request(  # type: ignore[override]  # an answer as social-core reads one, not one of the requests library
         self,
         url: str,
         *,
@@ -172,7 +172,7 @@ class SocialProvider(OAuthProvider):
         strategy = HubStrategy(values)
         backend = self.backend_class(strategy, redirect_uri=redirect_uri)
         with ours():
-            backend.prepare_auth(user)
+            backend.prepare_auth(cast(Any, user))
             return Begun(backend.auth_url(), backend.get_association_state(), strategy.session)
 
     def complete(

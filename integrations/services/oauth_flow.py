@@ -171,7 +171,7 @@ def _cookie(provider: str, state: str) -> Cookie:
 def _claim(state: str) -> OAuthState:
     """The flow of this state, which is gone from now on: one statement, so that a replay finds nothing."""
     found = list(OAuthState.objects.raw(CLAIM, [_digest(state)])) if state else []
-    if not found or not found[0].in_time:
+    if not found or not found[0].in_time:  # type: ignore[attr-defined]  # a column of CLAIM
         raise InvalidInput("This sign-in is unknown, was finished already, or took too long.", code="state_invalid")
     return found[0]
 

@@ -93,9 +93,9 @@ def access_token(
             return token
         lease = _take_lease(row)
         if lease is not None:
-            token = _refresh(lease)
-            if token:
-                return token
+            refreshed = _refresh(lease)
+            if refreshed:
+                return refreshed
         elif time.monotonic() > deadline:
             raise ProviderUnavailable("The access token is being refreshed elsewhere and that takes too long.")
         else:
