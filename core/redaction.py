@@ -13,49 +13,55 @@ MASK = "***"
 
 _NAMES = (
     r"access_?token|refresh_?token|id_?token|bot_?token|auth_?token|device_?code|code_?verifier|client_?secret|secret"
-    r"|signing_?key|private_?key|api_?key|x-api-key|apikey|password|passwd|passphrase|authorization|proxy-authorization"
-    r"|cookie|set-cookie|token|credentials?"
+    r"|signing_?key|private_?key|secret_?key|api[_-]?key|password|passwd|passphrase|authorization|cookie|token|credentials?"
 )
-SECRET_NAME = re.compile(rf"(?i)(?:^|[_\-.\s])(?:{_NAMES})$|(?:Token|Secret|Key|Password)$|^code$")
+_SECRET = rf"(?i:(?:^|[_\-.])(?:{_NAMES})$)|[a-z0-9](?:Token|Secret|Password|ApiKey|SecretKey|PrivateKey|SigningKey)$"
+SECRET_NAME = re.compile(rf"{_SECRET}|^code$")
 """Says of a header, form or query name that its value is a secret."""
+_SECRET_IN_TEXT = re.compile(_SECRET)
+"""The same for any text, where `code` is mostly an error code worth reading."""
 
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # An Authorization scheme with its credential, wherever it stands.
-    (re.compile(r"(?i)\b(bearer|basic|xoauth2|digest)\s+[a-z0-9._~+/=\-]{6,}"), rf"\1 {MASK}"),
-    # name=value, name: value, "name": "value", also inside URLs and reprs.
-    (
-        re.compile(
-            rf"(?i)(?P<name>(?<![a-z0-9])[a-z0-9_\-]*(?:{_NAMES}))(?P<sep>\\?[\"']?\s*[=:]\s*)"
-            r"(?P<quote>\\?[\"'])(?:\\.|(?!(?P=quote)).)*(?P=quote)"
-        ),
-        rf"\g<name>\g<sep>\g<quote>{MASK}\g<quote>",
-    ),
-    (
-        re.compile(
-            rf"(?i)(?P<name>(?<![a-z0-9])[a-z0-9_\-]*(?:{_NAMES}))(?P<sep>\\?[\"']?\s*[=:]\s*)"
-            r"(?!(?:bearer|basic|xoauth2|digest)\s)[^\s\"'&;,)}\]<>\\]+"
-        ),
-        rf"\g<name>\g<sep>{MASK}",
-    ),
-    # An authorization code is only ever a query or form field; `code` elsewhere is an error code worth reading.
-    (re.compile(r"(?i)((?:^|[?&])code=)[^\s&\"'<>]+"), rf"\1{MASK}"),
-    (re.compile(r"(https?://)[^\s/@\"']+@"), rf"\1{MASK}@"),
-    # Shapes that are secrets by themselves: JSON web tokens and the prefixed tokens of well-known vendors.
-    (re.compile(r"\beyJ[\w\-]{8,}\.[\w\-]+(?:\.[\w\-]*)*"), MASK),
+# name=value, name: value, "name": "value", also inside URLs, reprs and JSON inside JSON. Every repetition is possessive
+# and a name is tried once, at its beginning, so that the time is linear whatever the text.
+_NAME = re.compile(r"""(?<![A-Za-z0-9_\-.])([A-Za-z0-9_\-.]++)\\?["']?\s*+[=:]\s*+""")
+_VALUE = re.compile(
+    r"""(?P<escaped>\\["'])(?:(?!\\["'])[\s\S])*+(?:\\["'])?"""
+    r"""|(?P<double>")(?:\\[\s\S]|[^"\\])*+"?"""
+    r"""|(?P<single>')(?:\\[\s\S]|[^'\\])*+'?"""
+    r"""|(?:(?i:bearer|basic|digest|xoauth2)\s++)?[^\s"'&;,)}\]<>\\]++"""
+)
+_SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(?i)\b((?:set-)?cookie):[^\r\n]+"), rf"\1: {MASK}"),
+    (re.compile(r"(?i)\b(bearer|basic|xoauth2|digest)\s++[a-z0-9._~+/=\-]{6,}"), rf"\1 {MASK}"),
+    # An authorization code is only ever a query or form field.
+    (re.compile(r"((?:^|[?&])code=)[^\s&\"'<>]+"), rf"\1{MASK}"),
+    (re.compile(r"(https?://)[^\s/@\"']++@"), rf"\1{MASK}@"),
+    # What is a secret by its looks: JSON web tokens and the prefixed tokens of well-known vendors.
+    (re.compile(r"(?<![\w\-])eyJ[\w\-]{8,}+\.[\w\-]++(?:\.[\w\-]*+)*"), MASK),
     (re.compile(r"\bya29\.[\w\-.]+|\b1//0[\w\-]{16,}|\bxox[a-z]-[\w\-]+|\bxapp-[\w\-]+"), MASK),
-    (re.compile(r"\bSG\.[\w\-]{8,}\.[\w\-]{8,}|\bre_\w{16,}"), MASK),
-    (re.compile(r"\bpat[A-Za-z0-9]{14}\.[0-9a-f]{32,}|\bpat-\w+-[\w\-]{16,}"), MASK),
-    (re.compile(r"\bwhsec_[\w+/=]{16,}|\bGOCSPX-[\w\-]+|\b[a-z]{2,10}_[0-9a-f]{12}_[\w\-]{40,}"), MASK),
+    (re.compile(r"\bSG\.[\w\-]{8,}+\.[\w\-]{8,}|\bre_\w{16,}|\bGOCSPX-[\w\-]+|\bwhsec_[\w+/=]{16,}"), MASK),
+    (re.compile(r"\bpat[A-Za-z0-9]{14}\.[0-9a-f]{32,}|\bpat-\w++-[\w\-]{16,}"), MASK),
+    (re.compile(r"(?<![a-z])[a-z]{2,10}_[0-9a-f]{12}_[\w\-]{40,}"), MASK),
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 MAX_SCANNED = 20_000
 
 
 def redact(text: str) -> str:
-    """`text` with every secret we can recognise masked. Linear in its length."""
-    for pattern, replacement in _PATTERNS:
+    """`text` with every secret we can recognise masked, in time linear in its length."""
+    for pattern, replacement in _SHAPES:
         text = pattern.sub(replacement, text)
-    return text
+    pieces: list[str] = []
+    done = 0
+    for name in _NAME.finditer(text):
+        if name.start() < done or not _SECRET_IN_TEXT.search(name[1]):
+            continue
+        value = _VALUE.match(text, name.end())
+        if value is not None:
+            quote = value["escaped"] or value["double"] or value["single"] or ""
+            pieces += (text[done : name.end()], quote, MASK, quote)
+            done = value.end()
+    return "".join((*pieces, text[done:]))
 
 
 def clean_words(text: str, limit: int = 300) -> str:

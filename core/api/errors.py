@@ -109,7 +109,8 @@ class ApiErrorMiddleware:
             return _json(400, error_body("bad_request", "NUL cannot be part of a URL."))
         response = self.get_response(request)
         is_json = response.headers.get("Content-Type", "").startswith("application/json")
-        if response.status_code < 400 or is_json or not is_api_path(request.path):
+        is_page = getattr(response, "is_page", False)  # made for people on purpose: the end of a consent flow
+        if response.status_code < 400 or is_json or is_page or not is_api_path(request.path):
             return response
         shaped = _json(response.status_code, error_body(*_words(response.status_code)))
         for name in ("Allow", "Retry-After", "WWW-Authenticate", "Set-Cookie", "Vary"):

@@ -106,7 +106,8 @@ class _CamelNames(StrictFields):
         except ValidationError as error:
             if not isinstance(error.detail, Mapping):
                 raise
-            wire = {field.source: name for name, field in self.fields.items()}
+            given = data if isinstance(data, Mapping) else {}
+            wire = {field.source: name for name, field in self.fields.items() if field.source not in given}
             raise ValidationError({wire.get(name, name): words for name, words in error.detail.items()}) from error
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 import time
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
 from django.core.cache import BaseCache, cache
@@ -18,11 +20,15 @@ from django.core.cache.backends.locmem import LocMemCache
 from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # it imports its throttles: us
 
 logger = logging.getLogger("patchbay.api")
 
 WINDOW = 60
+BATCHES = 50
+MAX_HELD = 10_000
 
 
 class _RateThrottle(BaseThrottle):
@@ -37,7 +43,7 @@ class _RateThrottle(BaseThrottle):
         self._wait: float | None = None
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        """Count this request; refused ones count too, so that a client that hammers on stays out."""
+        """Count this request."""
         limit = int(getattr(settings, self.setting, self.per_minute))
         who = self.identity(request)
         if limit <= 0 or who is None:
@@ -80,31 +86,76 @@ class WorkspaceThrottle(_RateThrottle):
 
 
 def seconds_to_wait(key: str, limit: int, now: float) -> float | None:
-    """Count one request under `key` at `now`; None where it is within `limit` per minute, else how long to wait."""
+    """Count one request under `key` at `now`; None where it is within `limit` per minute, else how long to wait.
+
+    A process reserves a fiftieth of the rate at a time, so that most requests cost no round trip to the cache.
+    """
+    minute = int(now // WINDOW)
+    with _lock:
+        held = _held.get(key)
+        if held is not None and now < held.blocked_until:
+            return held.blocked_until - now
+        if held is not None and held.minute == minute and held.left > 0:
+            held.left -= 1
+            return None
+    return _reserve(key, limit, now, minute)
+
+
+def _reserve(key: str, limit: int, now: float, minute: int) -> float | None:
+    batch = max(1, limit // BATCHES)
+    before, count = _count_somewhere(key, minute, batch)
+    passed = now % WINDOW
+    free = limit - before * (WINDOW - passed) / WINDOW - (count - batch)
+    granted = max(0, min(batch, int(free)))
+    if granted < batch:
+        _count_somewhere(key, minute, granted - batch)
+    if granted:
+        _keep(key, _Held(minute, left=granted - 1))
+        return None
+    wait = WINDOW - passed
+    if before and count - batch < limit:  # what is left of the last minute's count fades before this minute ends
+        wait = min(wait, max(1.0, (1 - free) * WINDOW / before))
+    _keep(key, _Held(minute, left=0, blocked_until=now + wait))
+    return wait
+
+
+@dataclass
+class _Held:
+    """What this process knows of one caller: requests it may still let through this minute, or until when none."""
+
+    minute: int
+    left: int
+    blocked_until: float = 0.0
+
+
+_held: dict[str, _Held] = {}
+_lock = threading.Lock()
+
+
+def _keep(key: str, held: _Held) -> None:
+    with _lock:
+        if len(_held) > MAX_HELD:
+            _held.clear()
+        _held[key] = held
+
+
+def _count_somewhere(key: str, minute: int, by: int) -> tuple[int, int]:
     try:
-        before, count = _count(cache, key, now)
+        return _count(cache, key, minute, by)
     except (RedisError, OSError):
         logger.warning("The cache is away: rates are counted per process.")
-        before, count = _count(_local(), key, now)
-    passed = now % WINDOW
-    if before * (WINDOW - passed) / WINDOW + count <= limit:
-        return None
-    if count > limit or not before:
-        return WINDOW - passed
-    # The moment at which the last minute's count has faded enough.
-    return min(WINDOW - passed, max(1.0, WINDOW - (limit - count) * WINDOW / before - passed))
+        return _count(_local(), key, minute, by)
 
 
-def _count(store: BaseCache, key: str, now: float) -> tuple[int, int]:
-    """(requests of the last minute, requests of this one with this request)."""
-    minute = int(now // WINDOW)
+def _count(store: BaseCache, key: str, minute: int, by: int) -> tuple[int, int]:
+    """(count of the last minute, count of this one after adding `by`)."""
     current = f"{key}:{minute}"
     store.add(current, 0, timeout=2 * WINDOW)
     try:
-        count = store.incr(current)
+        count = store.incr(current, by)
     except ValueError:  # the entry was evicted between the two calls
-        store.set(current, 1, timeout=2 * WINDOW)
-        count = 1
+        store.set(current, by, timeout=2 * WINDOW)
+        count = by
     return int(store.get(f"{key}:{minute - 1}", 0)), count
 
 
