@@ -6,8 +6,10 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
+
+from hypothesis import strategies as st
 
 from core.tests.servers import LoopbackServer, answer
 from email_sync.providers.base import MailAccount
@@ -80,6 +82,12 @@ class GmailServer:
         """A provider that talks to this server."""
         return Gmail(MailAccount("ada@gmail.test", "ya29.secret", {"gmailApiUrl": self.server.url}))
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.server.stop()
+
     def _script(self, stream: Any, request: bytes) -> bool:
         asked = Asked.read(request)
         self.asked.append(asked)
@@ -132,3 +140,17 @@ def message(remote_id: str, **fields: Any) -> dict[str, Any]:
 def encoded(data: bytes) -> str:
     """base64url without padding, as Gmail may give it."""
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+NAMES = ("id", "threadId", "labelIds", "internalDate", "sizeEstimate", "payload", "partId", "mimeType", "filename")
+NAMES += ("headers", "name", "value", "body", "data", "attachmentId", "size", "parts", "history", "historyId")
+NAMES += ("messagesAdded", "messagesDeleted", "labelsAdded", "labelsRemoved", "message", "nextPageToken")
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
+LEAVES |= st.sampled_from(
+    ["text/plain", "text/html", "multipart/mixed", "SGVsbG8", "INBOX", "12", "=", "a\u0000b", "\ud800"]
+)
+ANYTHING = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES), inner), max_leaves=30
+)
+OBJECTS = st.dictionaries(st.sampled_from(NAMES), ANYTHING)
+"""JSON objects that look like Gmail's and are not."""

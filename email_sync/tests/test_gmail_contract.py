@@ -292,7 +292,15 @@ def test_send_joins_its_thread_and_tells_what_gmail_kept(harness: GmailHarness) 
     assert sent.message_id.endswith("@mail.gmail.com")
     assert sent.filed
     assert harness.provider().find_sent(sent.message_id) == sent
-    assert harness.provider().find_sent(ident("answer")) is None
+    assert harness.provider().find_sent(ident("answer")) == sent
+    assert harness.provider().find_sent(ident("other")) is None
+
+
+def test_send_into_a_thread_that_is_gone_goes_without_it(harness: GmailHarness) -> None:
+    letter = OutgoingMail(ident("late"), ADA, (BOB,), mail("late"), thread_remote_id="1234abcd")
+    sent = harness.provider().send(letter)
+    assert sent.thread_remote_id not in ("", "1234abcd")
+    assert len(harness.outbox()) == 1
 
 
 def test_send_of_a_large_mail_goes_by_upload_and_arrives_whole(harness: GmailHarness) -> None:
@@ -303,7 +311,7 @@ def test_send_of_a_large_mail_goes_by_upload_and_arrives_whole(harness: GmailHar
     assert entry["target"].startswith("/upload/gmail/v1/")
     [(recipients, arrived)] = harness.outbox()
     assert recipients == {BOB, CAROL}
-    assert arrived == raw
+    assert arrived.endswith(raw)
     assert sent.message_id == ident("large")
 
 
@@ -321,8 +329,22 @@ def test_send_whose_answer_cannot_be_read_again_keeps_our_message_id(harness: Gm
     assert sent.remote_id
 
 
+def test_find_sent_that_cannot_be_sure_does_not_say_no(harness: GmailHarness) -> None:
+    harness.provider().send(outgoing("first", ADA))
+    for kind in ("garbage", "status", "merge"):
+        rule = {"body": {"payload": None}} if kind == "merge" else {}
+        harness.simulator.fault(kind, operation="gmail.users.messages.get", **rule)
+        with pytest.raises(ProviderUnavailable):
+            harness.provider().find_sent(ident("second"))
+        harness.simulator.clear_faults()
+
+
+@pytest.mark.parametrize("rewritten", [False, True])
 @pytest.mark.parametrize("status", [500, 503])
-def test_send_that_was_taken_although_gmail_failed_is_found(harness: GmailHarness, status: int) -> None:
+def test_send_that_was_taken_although_gmail_failed_is_found(
+    harness: GmailHarness, status: int, rewritten: bool
+) -> None:
+    harness.simulator.settings(gmail_rewrites_message_id=rewritten)
     harness.simulator.fault("status", operation="gmail.users.messages.send", status=status, effect=True, count=1)
     provider = harness.provider()
     with pytest.raises(ProviderUnavailable) as failure:

@@ -30,9 +30,8 @@ LETTER = OutgoingMail("m1@x.test", "ada@gmail.test", ("bob@x.test",), b"To: bob@
 @pytest.fixture
 def server(settings: Any) -> Iterator[GmailServer]:
     settings.EGRESS_ALLOW_CIDRS = ["127.0.0.0/8"]
-    server = GmailServer()
-    yield server
-    server.server.stop()
+    with GmailServer() as server:
+        yield server
 
 
 def error_of_labels(server: GmailServer, reply: Reply) -> HubError:

@@ -77,29 +77,29 @@ class GmailApi:
         """users.messages.get. RemoteMissing where it is gone."""
         return check(self._ask("GET", _message(remote_id), params=params, timeout=LONG_TIMEOUT)).json_object()
 
-    def full_messages(self, remote_ids: Sequence[str]) -> Iterator[tuple[str, Response | None]]:
-        """users.messages.get format=full for up to 50 ids in one batch: the answer to each, unjudged, None where it
+    def each_message(self, remote_ids: Sequence[str], form: str) -> Iterator[tuple[str, Response | None]]:
+        """users.messages.get in a format for up to 50 ids in one batch: the answer to each, unjudged, None where it
         was lost. One by one where the server has no batch endpoint (stand-ins)."""
         try:
-            answers = self._batch([f"{USER}{_message(remote_id)}?format=full" for remote_id in remote_ids])
+            answers = self._batch([f"{USER}{_message(remote_id)}?format={form}" for remote_id in remote_ids])
         except ProviderUnavailable as error:
             if error.code != http.TOO_LARGE:
                 raise
-            yield from self._in_smaller_pieces(remote_ids)
+            yield from self._in_smaller_pieces(remote_ids, form)
             return
         if answers is None:
-            yield from ((one, self._ask("GET", _message(one), params={"format": "full"})) for one in remote_ids)
+            yield from ((one, self._ask("GET", _message(one), params={"format": form})) for one in remote_ids)
         else:
             yield from zip(remote_ids, answers, strict=True)
 
-    def _in_smaller_pieces(self, remote_ids: Sequence[str]) -> Iterator[tuple[str, Response | None]]:
+    def _in_smaller_pieces(self, remote_ids: Sequence[str], form: str) -> Iterator[tuple[str, Response | None]]:
         """By halves, so that a few giant mails cannot stop the others; of a giant alone, the headers."""
         if len(remote_ids) == 1:
             yield remote_ids[0], self._ask("GET", _message(remote_ids[0]), params={"format": "metadata"})
             return
         middle = len(remote_ids) // 2
-        yield from self.full_messages(remote_ids[:middle])
-        yield from self.full_messages(remote_ids[middle:])
+        yield from self.each_message(remote_ids[:middle], form)
+        yield from self.each_message(remote_ids[middle:], form)
 
     def attachment(self, remote_id: str, attachment_id: str) -> bytes:
         """users.messages.attachments.get, decoded. RemoteMissing where it is gone."""

@@ -24,8 +24,8 @@ from core.http import Response
 from email_sync.parsing.message import attachment
 from email_sync.parsing.text import one_line
 from email_sync.providers.base import MailAccount, MailProvider
-from email_sync.providers.gmail import answers, batch
-from email_sync.providers.gmail.api import MAX_MODIFIED, MAX_SENT_BYTES, PAGE, GmailApi
+from email_sync.providers.gmail import answers, batch, sending
+from email_sync.providers.gmail.api import MAX_MODIFIED, PAGE, GmailApi
 from email_sync.providers.gmail.errors import check, refuses_argument
 from email_sync.providers.gmail.history import Cursor, change_page
 from email_sync.providers.gmail.messages import (
@@ -34,7 +34,6 @@ from email_sync.providers.gmail.messages import (
     STARRED,
     UNREAD,
     find_part,
-    headers_of,
     message_of,
     state_of,
 )
@@ -105,7 +104,7 @@ class Gmail(MailProvider):
         """50 at a time in one batch. What is refused inside a batch is raised once the rest of it has been yielded."""
         for start in range(0, len(remote_ids), batch.MAX_CALLS):
             refusals: list[ProviderError] = []
-            for remote_id, answer in self._api.full_messages(remote_ids[start : start + batch.MAX_CALLS]):
+            for remote_id, answer in self._api.each_message(remote_ids[start : start + batch.MAX_CALLS], "full"):
                 try:
                     message = self._message(remote_id, answer)
                 except ProviderError as error:
@@ -151,34 +150,16 @@ class Gmail(MailProvider):
         return state_of(remote_id, answers.identifiers(self._api.modify(remote_id, add, remove), "labelIds"))
 
     def send(self, mail: OutgoingMail) -> SentMail:
-        """Gmail files the copy itself and may change the Message-ID, so it is read again (2.2)."""
-        mime = _with_bcc(mail)
-        if len(mime) > MAX_SENT_BYTES:
-            raise ProviderRejected(f"Gmail takes mail of at most {MAX_SENT_BYTES:,} bytes.", code="too_large")
-        answer = self._api.send(mime, mail.thread_remote_id)
-        remote_id = answers.identifier_or_none(answer, "id")
-        try:
-            kept = self._message_id(remote_id) if remote_id else ""
-        except ProviderError:
-            kept = ""  # it is sent, whatever this question comes to
-        return SentMail(remote_id, answers.identifier_or_none(answer, "threadId"), kept or mail.message_id)
+        """Gmail files the copy itself and may change the Message-ID."""
+        return sending.send(self._api, mail)
 
     def file_sent(self, mail: OutgoingMail) -> SentMail:
         """Gmail has filed it."""
         return self.find_sent(mail.message_id) or SentMail(message_id=mail.message_id)
 
     def find_sent(self, message_id: str) -> SentMail | None:
-        """By the search term rfc822msgid, also in the trash; what is found is looked at, for a search may be loose."""
-        query = f"rfc822msgid:{''.join(message_id.split())}"
-        answer = self._api.messages("", 10, q=query, labelIds="SENT", includeSpamTrash=True)
-        for remote_id in _ids(answer):
-            try:
-                found = self._metadata(remote_id)
-            except RemoteMissing:
-                continue
-            if _message_id_in(found) == message_id:
-                return SentMail(remote_id, answers.identifier_or_none(found, "threadId"), message_id)
-        return None
+        """Also where Gmail put another Message-ID in its place."""
+        return sending.find(self._api, message_id)
 
     def attachment(self, remote_id: str, part_id: str) -> bytes:
         """Attachment ids change with every get, part ids do not (2.2): the message is read again first."""
@@ -243,12 +224,6 @@ class Gmail(MailProvider):
             self._modify(remote_ids[:middle], add, remove)
             self._modify(remote_ids[middle:], add, remove)
 
-    def _metadata(self, remote_id: str) -> answers.Json:
-        return self._api.message(remote_id, format="metadata", metadataHeaders="Message-ID")
-
-    def _message_id(self, remote_id: str) -> str:
-        return _message_id_in(self._metadata(remote_id))
-
 
 def _ids(answer: answers.Json) -> tuple[str, ...]:
     return tuple(answers.identifier(item) for item in answers.children(answer, "messages"))
@@ -260,21 +235,6 @@ def _next_token(phase: str, page_token: str) -> str:
         return f"{phase}:{page_token}"
     following = list(PHASES)[list(PHASES).index(phase) + 1 :]
     return f"{following[0]}:" if following else ""
-
-
-def _message_id_in(message: answers.Json) -> str:
-    """Without angle brackets."""
-    headers = headers_of(answers.child(message, "payload"))
-    return next((value.strip().strip("<>") for name, value in headers if name.lower() == "message-id"), "")
-
-
-def _with_bcc(mail: OutgoingMail) -> bytes:
-    """Gmail takes the recipients from the headers and removes Bcc from the copies that leave. An address has no white
-    space: none may end a header line."""
-    if not mail.bcc:
-        return mail.mime
-    addresses = ",\r\n ".join("".join(address.split()) for address in mail.bcc)
-    return f"Bcc: {addresses}\r\n".encode() + mail.mime
 
 
 def _weight(error: ProviderError) -> tuple[int, float]:
