@@ -127,7 +127,9 @@ class Server:
     def _work(self, request: Request, route: Route | None, fault: Fault | None) -> Response:
         """Does what is asked unless the fault forbids, and writes the ledger."""
         if route is None:
-            return self._not_found(request)
+            response = self._not_found(request)
+            self._note(request, response, None)
+            return response
         before = fault is not None and fault.kind in ("status", "garbage", "hang", "close") and not fault.effect
         response = Response() if before else self._handle(request, route.handler)
         if fault is not None and fault.kind in ("status", "garbage"):
@@ -148,6 +150,8 @@ class Server:
             return html_response("<h1>Simulator defect</h1><p>See its standard error.</p>", 500)
 
     def _not_found(self, request: Request) -> Response:
+        """A path no vendor here has; in the ledger as operation `unknown`, because a hub that asks for it errs."""
+        request.operation = "unknown"
         return html_response(f"<title>Error 404 (Not Found)</title><p>{request.method} has no route here.</p>", 404)
 
     def _note(self, request: Request, response: Response, fault: Fault | None) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
@@ -14,6 +15,8 @@ from urllib.parse import parse_qs, unquote
 
 MAX_HEAD_BYTES = 256 * 1024
 MAX_BODY_BYTES = 200 * 1024 * 1024
+BOUNDARY = re.compile(r'boundary="?([^";]+)"?', re.IGNORECASE)
+BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -123,7 +126,7 @@ def redirect(location: str) -> Response:
 
 def parse_head(head: bytes) -> Request:
     """Request line and headers; a header that comes twice is joined with a comma (RFC 9110, 5.3)."""
-    first, *lines = head.decode("latin-1").split("\r\n")
+    first, *lines = head.decode("latin-1").replace("\r\n", "\n").split("\n")
     words = first.split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
         raise MalformedRequest(first[:80])
@@ -137,6 +140,22 @@ def parse_head(head: bytes) -> Request:
     wish = headers.get("connection", "").lower()
     keep_alive = wish != "close" if words[2] == "HTTP/1.1" else wish == "keep-alive"
     return Request(words[0].upper(), words[1], headers, keep_alive=keep_alive)
+
+
+def split_head(data: bytes) -> tuple[bytes, bytes]:
+    """Headers and content of a part; lines may end in LF alone, as some clients write them."""
+    pieces = BLANK_LINE.split(data, maxsplit=1)
+    return pieces[0], pieces[1] if len(pieces) > 1 else b""
+
+
+def multipart_of(request: Request) -> list[tuple[bytes, bytes]]:
+    """(head, content) of each part of a multipart body; raises ValueError when it is none."""
+    boundary = BOUNDARY.search(request.headers.get("content-type", ""))
+    if boundary is None:
+        raise ValueError("no boundary")
+    limit = rb"(?:\A|\r?\n)--" + re.escape(boundary[1].encode()) + rb"(?:--)?[ \t]*(?=\r?\n|\Z)"
+    pieces = re.split(limit, request.body)[1:-1]
+    return [split_head(re.sub(rb"\A\r?\n", b"", piece)) for piece in pieces]
 
 
 async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from simulator.gmail import drafts, history, labels, messages, sending, threads
 from simulator.gmail.access import Access
-from simulator.gmail.batch import BATCH_PATH, Batch, Perform
+from simulator.gmail.batch import BATCH_PATHS, Batch, Perform
 from simulator.gmail.methods import METHODS, UPLOADS
 from simulator.routing import Router
 from simulator.state import World
@@ -21,4 +21,5 @@ def register(router: Router, world: World, perform: Perform) -> None:
         router.add(method.http, method.path, "google", operation, handler)
         if operation in UPLOADS:
             router.add(method.http, f"/upload{method.path}", "google", operation, handler)
-    router.add("POST", BATCH_PATH, "google", "gmail.batch", Batch(world, perform))
+    for path in BATCH_PATHS:
+        router.add("POST", path, "google", "gmail.batch", Batch(world, perform))

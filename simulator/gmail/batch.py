@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from simulator.errors import google_error
 from simulator.state import World
-from simulator.wire import MalformedRequest, Request, Response, parse_head
+from simulator.wire import MalformedRequest, Request, Response, multipart_of, parse_head, split_head
 
-BATCH_PATH = "/batch/gmail/v1"
+# The documented path, and the one in the discovery document, which Google's own Python client calls.
+BATCH_PATHS = ("/batch/gmail/v1", "/batch")
 MAX_CALLS = 100
 
 Perform = Callable[[Request], Response]
@@ -35,21 +36,19 @@ def _bad_batch() -> Exception:
     return google_error(400, "Failed to parse batch request", "badRequest")
 
 
-def _parts(request: Request) -> list[bytes]:
-    match = re.search(r'boundary="?([^";]+)"?', request.headers.get("content-type", ""))
-    if not match:
-        raise _bad_batch()
-    pieces = (b"\r\n" + re.sub(rb"\r?\n", b"\r\n", request.body)).split(b"\r\n--" + match[1].encode())
-    return pieces[1:-1]
-
-
-def _read_call(part: bytes, outer: Request) -> tuple[str, Request]:
-    """Content-ID and request of a part."""
-    head, _, inner = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
-    inner_head, _, body = inner.lstrip(b"\r\n").partition(b"\r\n\r\n")
-    found = re.search(rb"(?im)^content-id:\s*(.+?)\s*$", head)
+def _parts(request: Request) -> list[tuple[bytes, bytes]]:
     try:
-        call = parse_head(_with_version(inner_head))
+        return multipart_of(request)
+    except ValueError as error:
+        raise _bad_batch() from error
+
+
+def _read_call(part: tuple[bytes, bytes], outer: Request) -> tuple[str, Request]:
+    """Content-ID and request of a part."""
+    head, body = split_head(part[1].lstrip(b"\r\n"))
+    found = re.search(rb"(?im)^content-id:\s*(.+?)\s*$", part[0])
+    try:
+        call = parse_head(_with_version(head))
     except MalformedRequest as error:
         raise _bad_batch() from error
     call.headers.setdefault("authorization", outer.headers.get("authorization", ""))
@@ -59,7 +58,7 @@ def _read_call(part: bytes, outer: Request) -> tuple[str, Request]:
 
 def _with_version(head: bytes) -> bytes:
     """A part's request line may come without `HTTP/1.1`."""
-    first, separator, rest = head.partition(b"\r\n")
+    first, separator, rest = head.partition(b"\n")
     if not first.rstrip().endswith((b"HTTP/1.1", b"HTTP/1.0")):
         first = first.rstrip() + b" HTTP/1.1"
     return first + separator + rest

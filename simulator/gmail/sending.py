@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from email.utils import formatdate, getaddresses, parseaddr
 from typing import Any
 
@@ -15,7 +14,7 @@ from simulator.gmail.messages import outline
 from simulator.ledger import SentMail
 from simulator.mailbox import StoredMessage
 from simulator.mime import decode_base64url, encode_base64url, header_lines, read_facts, with_header, without_header
-from simulator.wire import Request
+from simulator.wire import Request, multipart_of
 
 MAX_BYTES = 36_700_160
 RAW_MISSING = "'raw' RFC822 payload message string or uploading message via /upload/* URL required"
@@ -24,26 +23,16 @@ RAW_MISSING = "'raw' RFC822 payload message string or uploading message via /upl
 def read_upload(request: Request) -> tuple[dict[str, Any], bytes]:
     """JSON part and message of an upload: uploadType=media carries the message alone, multipart both."""
     kind = request.argument("uploadType")
-    content_type = request.headers.get("content-type", "")
     if kind == "media":
         return {}, request.body
-    match = re.search(r'boundary="?([^";]+)"?', content_type)
-    if kind != "multipart" or not match:
+    if kind != "multipart":
         raise invalid("Upload type not supported here; media and multipart are")
-    pieces = request.body.split(b"--" + match[1].encode())[1:-1]
-    if len(pieces) != 2:
-        raise invalid("Multipart upload must have two parts")
     try:
-        metadata = json.loads(_content(pieces[0]))
+        (_, packed), (_, message) = multipart_of(request)
+        metadata = json.loads(packed)
     except ValueError as error:
-        raise invalid("Invalid JSON payload received.", "parseError") from error
-    return metadata, _content(pieces[1])
-
-
-def _content(piece: bytes) -> bytes:
-    """A part without its headers and without the line end that belongs to the boundary."""
-    text = piece.removeprefix(b"\r\n")
-    return text.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
+        raise invalid("Invalid multipart payload received.", "parseError") from error
+    return metadata, message
 
 
 def read_message(call: Call, message: dict[str, Any] | None = None) -> tuple[dict[str, Any], bytes]:

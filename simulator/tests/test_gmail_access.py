@@ -71,6 +71,8 @@ def test_call_for_another_user_is_refused(mailbox: Simulator) -> None:
 
 def test_call_unknown_path_is_404(mailbox: Simulator) -> None:
     assert send(mailbox, "GET", "/gmail/v1/users/me/nothing").status == 404
+    entry = mailbox.ledger()[-1]
+    assert (entry["operation"], entry["target"], entry["status"]) == ("unknown", "/gmail/v1/users/me/nothing", 404)
 
 
 @pytest.mark.parametrize("status", [403, 429])
