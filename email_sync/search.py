@@ -1,0 +1,208 @@
+"""Search: what a user types becomes a safe tsquery and filters; what a message says becomes words.
+
+Pure; `services.reading` asks with it, `services.store` writes with it. Both sides go through `fold`, so the words of a
+query and of a document are the same: no accents, no case, addresses and punctuation split. Weights: A subject, B
+sender, C recipients, D body.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
+
+from core.errors import InvalidInput
+from email_sync.records import ROLES
+
+MAX_QUERY = 500
+MAX_TERMS = 32
+MAX_WORD = 64
+"""Characters of a word that count, here and there. PostgreSQL refuses lexemes over 2 kB."""
+MAX_SUBJECT, MAX_SENDER, MAX_RECIPIENTS, MAX_BODY = 4_000, 2_000, 60_000, 100_000
+"""Bytes of folded text: together well under PostgreSQL's 1 MB for a tsvector."""
+
+FOLDER_WORDS = (*ROLES, "starred", "all")
+_FLAGS = ("unread", "read", "starred")
+_WEIGHTS = {"subject": "A", "from": "B", "to": "C", "cc": "C"}
+
+_TERM = re.compile(r'(?P<minus>-?)(?:(?P<field>[A-Za-z]+):)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+)|(?=\s|$))')
+
+
+# --- folding ---------------------------------------------------------------------------------------------------------
+
+_LETTERS = {
+    "ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ð": "d", "đ": "d", "þ": "th", "ł": "l", "ı": "i", "ŋ": "ng", "ħ": "h",
+    "ŧ": "t",
+}  # fmt: skip
+"""Letters that no decomposition takes apart, as people type them."""
+_ALONE = (
+    range(0x3040, 0x3100), range(0x3400, 0x4DC0), range(0x4E00, 0xA000), range(0x20000, 0x3134B), range(0x0E00, 0x0E80),
+    range(0x0E80, 0x0F00), range(0x1000, 0x10A0), range(0x1780, 0x1800),
+)  # fmt: skip
+"""Kana, Han, Thai, Lao, Burmese, Khmer: written without blanks, so each character is a word and a search a phrase."""
+
+
+class _Folding(dict[int, str]):
+    """What becomes of each character, worked out when first met: itself, other letters, nothing, or a blank."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        if character in _LETTERS:
+            folded = _LETTERS[character]
+        elif any(code in block for block in _ALONE) and character.isalnum():
+            folded = f" {character} "
+        elif character.isalnum():
+            folded = character
+        else:
+            folded = "" if unicodedata.category(character)[0] in "MC" and code > 127 else " "
+        self[code] = folded
+        return folded
+
+
+_folding = _Folding()
+
+
+def fold(text: str) -> str:
+    """The words of `text` as they are compared: lower case, without accents, blanks between. Folding twice changes
+    nothing."""
+    if text.isascii():
+        words = text.lower().translate(_folding).split()
+    else:
+        decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+        words = decomposed.translate(_folding).split()
+    return " ".join(word[:MAX_WORD] for word in words)
+
+
+def document(subject: str, sender: str, recipients: str, body: str) -> tuple[str, str, str, str]:
+    """The four texts of a message for `setweight(to_tsvector('simple', …))`, weights A to D, folded and capped."""
+    return (
+        _capped(subject, MAX_SUBJECT),
+        _capped(sender, MAX_SENDER),
+        _capped(recipients, MAX_RECIPIENTS),
+        _capped(body, MAX_BODY),
+    )
+
+
+def _capped(text: str, limit: int) -> str:
+    """Folded, then cut at a word: folding may lengthen a text many times over."""
+    folded = fold(text[:limit])
+    if len(folded) * 4 <= limit:
+        return folded
+    data = folded.encode()
+    return folded if len(data) <= limit else data[:limit].rpartition(b" ")[0].decode()
+
+
+# --- queries ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Words that must (or must not) stand next to each other, anywhere or in one field."""
+
+    words: tuple[str, ...]
+    weight: str = ""
+    prefix: bool = False
+    negated: bool = False
+
+    def tsquery(self) -> str:
+        """Only folded words get here: letters and digits, so nothing needs escaping but is quoted all the same."""
+        *_, last = marks = [self.weight] * len(self.words)
+        marks[-1] = f"*{last}" if self.prefix else last
+        operands = [f"'{word}'{mark and ':'}{mark}" for word, mark in zip(self.words, marks, strict=True)]
+        joined = " <-> ".join(operands)
+        return f"!({joined})" if self.negated else f"({joined})"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A parsed search. Filters that were not given are None or ""."""
+
+    terms: tuple[Words, ...] = ()
+    before: datetime | None = None
+    """Received before this instant."""
+    after: datetime | None = None
+    """Received at or after this instant."""
+    has_attachments: bool | None = None
+    is_read: bool | None = None
+    is_starred: bool | None = None
+    folder: str = ""
+    """One of FOLDER_WORDS."""
+
+    def tsquery(self) -> str:
+        """For `to_tsquery('simple', %s)`: all terms must hold; "" where the query has no words."""
+        return " & ".join(term.tsquery() for term in self.terms)
+
+
+def parse_query(text: str) -> Query:
+    """What a user typed: words, "phrases", prefix*, -not, from: to: cc: subject: before: after: has:attachment
+    is:unread|read|starred in:folder. InvalidInput (field q) where it makes no sense; an unknown `word:` is text."""
+    if len(text) > MAX_QUERY:
+        raise _refused(f"A search has at most {MAX_QUERY} characters.")
+    if text.count('"') % 2:
+        raise _refused("A quotation mark is not closed.")
+    matches = list(_TERM.finditer(text))
+    if len(matches) > MAX_TERMS:
+        raise _refused(f"A search has at most {MAX_TERMS} terms.")
+    query = Query()
+    for match in matches:
+        query = _with_term(query, match)
+    return query
+
+
+def _refused(message: str) -> InvalidInput:
+    return InvalidInput(fields={"q": [message]})
+
+
+def _with_term(query: Query, match: re.Match[str]) -> Query:
+    field = (match["field"] or "").lower()
+    value = match["word"] or match["phrase"] or ""
+    negated = bool(match["minus"])
+    if field in ("before", "after"):
+        return _with_date(query, field, value, negated=negated)
+    if field == "in":
+        return _with_folder(query, value, negated=negated)
+    if field in ("is", "has"):
+        return _with_flag(query, field, value, negated=negated)
+    is_prefix = bool(match["word"]) and value.endswith("*")
+    if field not in _WEIGHTS and field:
+        value = f"{field} {value}"
+    folded = tuple(fold(value).split())
+    if not folded:
+        return query
+    term = Words(folded, _WEIGHTS.get(field, ""), prefix=is_prefix, negated=negated)
+    return replace(query, terms=(*query.terms, term))
+
+
+def _with_date(query: Query, field: str, value: str, *, negated: bool) -> Query:
+    if negated:
+        raise _refused(f"{field}: cannot be negated.")
+    try:
+        day = date.fromisoformat(value.replace("/", "-"))
+    except ValueError:
+        raise _refused(f"{field}: needs a date such as 2026-03-31.") from None
+    start = datetime.combine(day, time(), UTC)
+    return replace(query, before=start) if field == "before" else replace(query, after=start)
+
+
+def _with_folder(query: Query, value: str, *, negated: bool) -> Query:
+    if negated:
+        raise _refused("in: cannot be negated.")
+    if value.lower() not in FOLDER_WORDS:
+        raise _refused(f"in: is one of {', '.join(FOLDER_WORDS)}.")
+    if query.folder and query.folder != value.lower():
+        raise _refused("in: can be given once.")
+    return replace(query, folder=value.lower())
+
+
+def _with_flag(query: Query, field: str, value: str, *, negated: bool) -> Query:
+    if field == "has":
+        if value.lower() not in ("attachment", "attachments"):
+            raise _refused("has: is only attachment.")
+        return replace(query, has_attachments=not negated)
+    flag = value.lower()
+    if flag not in _FLAGS:
+        raise _refused(f"is: is one of {', '.join(_FLAGS)}.")
+    if flag == "starred":
+        return replace(query, is_starred=not negated)
+    return replace(query, is_read=(flag == "read") is not negated)
