@@ -149,14 +149,16 @@ def _count_somewhere(key: str, minute: int, by: int) -> tuple[int, int]:
 
 def _count(store: BaseCache, key: str, minute: int, by: int) -> tuple[int, int]:
     """(count of the last minute, count of this one after adding `by`)."""
-    current = f"{key}:{minute}"
-    store.add(current, 0, timeout=2 * WINDOW)
+    current, last = f"{key}:{minute}", f"{key}:{minute - 1}"
+    found = store.get_many([current, last])
+    if current not in found and store.add(current, by, timeout=2 * WINDOW):
+        return int(found.get(last, 0)), by
     try:
         count = store.incr(current, by)
-    except ValueError:  # the entry was evicted between the two calls
+    except ValueError:  # the entry was evicted meanwhile
         store.set(current, by, timeout=2 * WINDOW)
         count = by
-    return int(store.get(f"{key}:{minute - 1}", 0)), count
+    return int(found.get(last, 0)), count
 
 
 @functools.cache

@@ -25,8 +25,9 @@ def answer(status: int = 200, body: bytes = b"", **headers: str) -> bytes:
 class LoopbackServer:
     """Listens on 127.0.0.1, runs `script` for each request, remembers what it was sent and how often it was reached."""
 
-    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None, greeting: bytes = b"") -> None:
         self.script = script
+        self.greeting = greeting
         self.tls = tls
         self.requests: list[bytes] = []
         self.connections = 0
@@ -56,6 +57,7 @@ class LoopbackServer:
     def _serve(self, connection: socket.socket) -> None:
         try:
             with self.tls.wrap_socket(connection, server_side=True) if self.tls else connection as stream:
+                stream.sendall(self.greeting)
                 while request := read_request(stream):
                     self.requests.append(request)
                     if not self.script(stream, request):

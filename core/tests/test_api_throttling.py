@@ -111,7 +111,7 @@ def test_seconds_to_wait_most_requests_cost_no_round_trip(monkeypatch: pytest.Mo
 
 def test_seconds_to_wait_cache_away_counts_per_process(monkeypatch: pytest.MonkeyPatch) -> None:
     class Away(LocMemCache):
-        def add(self, *args: Any, **kwargs: Any) -> bool:
+        def get_many(self, *args: Any, **kwargs: Any) -> Any:
             raise RedisGone("refused")
 
     monkeypatch.setattr(throttling, "cache", Away("away", {}))

@@ -20,6 +20,7 @@ from core.errors import (
 from core.http import transport
 from core.tests.conftest import Serve
 from core.tests.servers import answer, replying
+from core.tests.test_egress import LITERALS, REFUSED
 
 pytestmark = pytest.mark.usefixtures("loopback")
 
@@ -128,6 +129,27 @@ def test_request_inside_address_never_connects(serve: Serve, settings: Any, host
     settings.EGRESS_ALLOW_CIDRS = []
     with pytest.raises((EgressRefused, InvalidInput, ProviderUnavailable)):
         http.request("GET", f"http://{host}:{server.port}/")
+    assert server.connections == 0
+
+
+def test_request_over_a_thousand_inside_urls_never_connect(
+    serve: Serve, names: dict[str, list[str]], settings: Any
+) -> None:
+    server = serve(replying(answer()))
+    settings.EGRESS_ALLOW_CIDRS = []
+    hosts = [*LITERALS, *(f"[{text}]" if ":" in text else text for text in REFUSED)]
+    names["inside.example"] = ["127.0.0.1"]
+    names["mixed.example"] = ["8.8.8.8", "127.0.0.1"]
+    urls = [
+        f"{scheme}://{host}:{port}/x"
+        for host in (*hosts, "inside.example", "mixed.example")
+        for scheme in ("http", "https")
+        for port in (server.port, 80)
+    ]
+    assert len(urls) > 1000
+    for url in urls:
+        with pytest.raises((EgressRefused, InvalidInput, ProviderUnavailable)):
+            http.request("GET", url)
     assert server.connections == 0
 
 

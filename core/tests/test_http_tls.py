@@ -118,7 +118,7 @@ def test_request_untrusted_certificate_is_refused(serve: Serve, names: dict[str,
 
 
 def test_request_server_without_tls_is_unavailable(serve: Serve) -> None:
-    server = serve(replying(answer()))
+    server = serve(replying(answer()), greeting=b"220 mail.example.com ESMTP\r\n")
     with pytest.raises(ProviderUnavailable, match="TLS handshake"):
         http.request("POST", f"https://127.0.0.1:{server.port}/", json={})
 
