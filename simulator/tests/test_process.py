@@ -24,25 +24,26 @@ def test_running_starts_seeds_and_stops() -> None:
 
 def test_child_leaves_when_its_parent_lets_go_of_it() -> None:
     process = start()
-    read_base_url(process)
-    assert process.stdin is not None
-    process.stdin.close()
-    assert process.wait(10) == 0
-    stop(process)
+    try:
+        read_base_url(process)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(10) == 0
+    finally:
+        stop(process)
 
 
 def test_ready_file_holds_the_base_url(tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
     command = [sys.executable, "-m", "simulator", "--ready-file", str(ready)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
-    base_url = read_base_url(process)
-    assert json.loads(ready.read_text()) == {
-        "base_url": base_url,
-        "control_url": f"{base_url}/_control",
-        "pid": process.pid,
-    }
-    assert Simulator(base_url).health()["ok"] is True
-    stop(process)
+    try:
+        base_url = read_base_url(process)
+        told = {"base_url": base_url, "control_url": f"{base_url}/_control", "pid": process.pid}
+        assert json.loads(ready.read_text()) == told
+        assert Simulator(base_url).health()["ok"] is True
+    finally:
+        stop(process)
     assert process.returncode == 0
 
 
