@@ -29,6 +29,8 @@ CULL_ONE_IN = 512
 class PostgresCache(DatabaseCache):
     """Numbers lie as digits, so that PostgreSQL can count them; anything else as Django pickles it."""
 
+    _table: str
+
     def get_many(self, keys: Any, version: int | None = None) -> dict[Any, Any]:
         """One statement, whatever the number of keys."""
         wanted = {self.make_and_validate_key(key, version=version): key for key in keys}

@@ -9,9 +9,16 @@ from __future__ import annotations
 import os
 
 from celery import Celery
+from celery.signals import beat_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("patchbay")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@beat_init.connect
+def beat_at_once(**_: object) -> None:
+    """Beat waits a whole interval before its first ring; a fresh start is ready sooner."""
+    app.send_task("workspaces.tasks.heartbeat", expires=60)

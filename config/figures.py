@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from django.db import DatabaseError, models
-from django.db.models import Count
+from django.db.models import Count, Q
+from django.utils import timezone
 
 from email_sync.models import Submission
 from integrations.models import Connection, SyncRun
@@ -33,9 +34,25 @@ def _counted(model: type[models.Model], column: str = "status") -> Callable[[], 
     return read
 
 
+def _connections() -> Samples:
+    """A connection's status is told by its columns, so rows are counted by those, and the model says the rest."""
+    rows = (
+        Connection.objects.order_by()
+        .annotate(gone=Q(disconnected_at__isnull=False), failing=~Q(last_error_code=""))
+        .values_list("needs_reauth", "paused", "gone", "failing")
+        .annotate(count=Count("pk"))
+    )
+    counts: dict[str, float] = {}
+    for needs_reauth, paused, gone, failing, count in rows:
+        example = Connection(needs_reauth=needs_reauth, paused=paused, last_error_code="error" if failing else "")
+        example.disconnected_at = timezone.now() if gone else None
+        counts[example.status] = counts.get(example.status, 0) + count
+    return counts
+
+
 FIGURES = (
     Figure("patchbay_sync_runs", "Sync runs by status.", "status", _counted(SyncRun)),
-    Figure("patchbay_connections", "Connections by status.", "status", _counted(Connection)),
+    Figure("patchbay_connections", "Connections by status.", "status", _connections),
     Figure("patchbay_sends", "Outgoing mail by stage.", "stage", _counted(Submission, "stage")),
     Figure("patchbay_sync_lag_seconds", "Age of the oldest due sync run.", "", lambda: {"": schedule.lag_seconds()}),
 )

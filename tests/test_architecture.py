@@ -146,6 +146,18 @@ def test_exceptions_of_provider_names_are_still_needed() -> None:
     assert needless == []
 
 
+def test_providers_know_no_database() -> None:
+    """import-linter sees packages of others only as a whole, and settings are allowed."""
+    knowing = [
+        f"{path}:{node.lineno}"
+        for path, tree in product()
+        if path.startswith(("email_sync/providers/", "integrations/oauth/"))
+        for node in ast.walk(tree)
+        if any(re.match(r"django\.db|psycopg|[a-z_]+\.models\b", name) for name in _imported(node))
+    ]
+    assert knowing == []
+
+
 def test_the_network_is_used_only_through_the_door() -> None:
     past = []
     for path, tree in product():

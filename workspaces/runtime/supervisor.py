@@ -80,7 +80,7 @@ class Child:
         self.process = None
         now = time.monotonic()
         self.deaths = 1 if now - self.started_at > STABLE_SECONDS else self.deaths + 1
-        pause = min(FIRST_PAUSE_SECONDS * 2 ** (self.deaths - 1), LONGEST_PAUSE_SECONDS)
+        pause: float = min(FIRST_PAUSE_SECONDS * 2 ** (self.deaths - 1), LONGEST_PAUSE_SECONDS)
         self.start_at = now + pause
         return pause
 

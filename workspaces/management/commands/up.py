@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -19,6 +20,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit status 1 with one clear line where it cannot start."""
         try:
-            product.run(Console(self.stdout._out))
+            product.run(Console(sys.stdout))
         except (product.CannotStart, EmbeddedServerFailed) as error:
             raise CommandError(str(error)) from error
