@@ -116,6 +116,9 @@ def _laid_over(value: Any, patch: Any) -> Any:
 
 class Faults:
     def __init__(self, seed: int) -> None:
+        self.reset(seed)
+
+    def reset(self, seed: int) -> None:
         self.seed = seed
         self.rules: dict[str, Fault] = {}
         self._added = 0

@@ -36,7 +36,7 @@ class Server:
     def reset(self, seed: int) -> None:
         """As if just started, with this seed."""
         self.world.reset(seed)
-        self.faults.__init__(seed)  # type: ignore[misc]
+        self.faults.reset(seed)
 
     async def start(self, host: str, port: int) -> asyncio.Server:
         """Listens; `base_url` is known afterwards."""
