@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from core.errors import CursorExpired, ProviderRateLimited, ProviderUnavailable, RemoteMissing
+from email_sync.providers.base import MailAccount
+from email_sync.providers.gmail import Gmail
 from email_sync.providers.gmail.messages import state_of
 from email_sync.providers.gmail.provider import MAILBOX
-from email_sync.records import ARCHIVE
+from email_sync.records import ARCHIVE, INBOX
 from email_sync.tests.gmail_server import Asked, GmailServer, Reply, batch_reply, message, refusal
 
 
@@ -208,3 +210,15 @@ def test_attachment_of_garbage_is_missing_or_unavailable(server: GmailServer, pa
     server.on("GET", "/messages/a", Reply(200, message("a", payload=payload)))
     with pytest.raises((RemoteMissing, ProviderUnavailable)):
         server.gmail().attachment("a", "1")
+
+
+# --- settings -------------------------------------------------------------------------------------------------
+
+
+def test_settings_of_the_installation_name_the_server_that_is_asked(server: GmailServer, settings: Any) -> None:
+    server.on("GET", "/labels", Reply(200, {"labels": [{"id": "INBOX", "name": "INBOX"}]}))
+    [name] = [
+        name for name, value in settings.MAIL_PROVIDER_SETTINGS["google"].items() if value == settings.GMAIL_API_URL
+    ]
+    gmail = Gmail(MailAccount("ada@gmail.test", "token", {name: f"{server.server.url}/"}))
+    assert [folder.role for folder in gmail.folders()] == [INBOX]

@@ -28,8 +28,9 @@ MAX_MODIFIED = 1000
 MAX_SENT_BYTES = 36_700_160
 MAX_INLINE_RAW = 5 * 1024 * 1024
 """Mail above this goes through the upload endpoint: as bytes, not as base64 inside JSON."""
-SHORT_TIMEOUT, LONG_TIMEOUT = 30.0, 120.0
-"""Seconds; the long one for what carries mail."""
+TIMEOUT, BATCH_TIMEOUT, LONG_TIMEOUT = 30.0, 60.0, 120.0
+"""Seconds; the long one for a whole mail or attachment. A send and the question after it stay within a submission's
+lease."""
 MAX_ANSWER_BYTES = 96 * 1024 * 1024
 """A batch of 50 messages with their texts, or the largest message in base64."""
 
@@ -75,7 +76,8 @@ class GmailApi:
 
     def message(self, remote_id: str, **params: Any) -> Json:
         """users.messages.get. RemoteMissing where it is gone."""
-        return check(self._ask("GET", _message(remote_id), params=params, timeout=LONG_TIMEOUT)).json_object()
+        timeout = LONG_TIMEOUT if params.get("format") == "raw" else TIMEOUT
+        return check(self._ask("GET", _message(remote_id), params=params, timeout=timeout)).json_object()
 
     def each_message(self, remote_ids: Sequence[str], form: str) -> Iterator[tuple[str, Response | None]]:
         """users.messages.get in a format for up to 50 ids in one batch: the answer to each, unjudged, None where it
@@ -156,16 +158,17 @@ class GmailApi:
             ]
         )
         headers = {"Content-Type": f"multipart/related; boundary={boundary}"}
+        options: dict[str, Any] = {"headers": headers, "idempotent": False, "timeout": LONG_TIMEOUT}
         url = f"{self._origin}/upload{USER}/messages/send"
-        params = {"uploadType": "multipart"}
-        return self._request("POST", url, params=params, headers=headers, content=content, idempotent=False)
+        return self._request("POST", url, params={"uploadType": "multipart"}, content=content, **options)
 
     def _batch(self, targets: Sequence[str]) -> list[Response | None] | None:
         """None where there is no batch endpoint; that is remembered."""
         if not self._batches:
             return None
         headers = {"Content-Type": batch.CONTENT_TYPE}
-        answer = self._request("POST", self._origin + batch.PATH, headers=headers, content=batch.packed(targets))
+        url, content = self._origin + batch.PATH, batch.packed(targets)
+        answer = self._request("POST", url, headers=headers, content=content, timeout=BATCH_TIMEOUT)
         if answer.status == 404:
             self._batches = False
             return None
@@ -179,8 +182,7 @@ class GmailApi:
 
     def _request(self, method: str, url: str, *, idempotent: bool = True, **arguments: Any) -> Response:
         """Everything but a send may be repeated without harm: it reads, or sets what is already so."""
-        timeout = LONG_TIMEOUT if "content" in arguments else SHORT_TIMEOUT
-        limits: dict[str, Any] = {"timeout": timeout, "max_bytes": MAX_ANSWER_BYTES, "idempotent": idempotent}
+        limits: dict[str, Any] = {"timeout": TIMEOUT, "max_bytes": MAX_ANSWER_BYTES, "idempotent": idempotent}
         return http.request(method, url, bearer=self._bearer, **{**limits, **arguments})
 
 
