@@ -44,7 +44,7 @@ def sees_all(request: HttpRequest) -> bool:
     return bool(request.user.is_active and getattr(request.user, "is_superuser", False))
 
 
-class ScopedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class ScopedAdmin(ModelAdmin):
     """Base of all model admins. Sealed fields are never shown; `can_*` closes a verb for everybody."""
 
     workspace_path: ClassVar[str] = "workspace"
@@ -197,7 +197,7 @@ def scoped_action(
     """
 
     def decorate(body: ActionBody) -> Any:
-        @action(  # type: ignore[untyped-decorator]
+        @action(
             description=description,
             icon=icon,
             dialog={

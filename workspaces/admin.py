@@ -24,7 +24,7 @@ from workspaces.services import audit, members, tokens
 admin.site.unregister(Group)  # roles come from memberships, not from Django's permissions
 
 
-class NewUserForm(UserCreationForm):  # type: ignore[misc]
+class NewUserForm(UserCreationForm):
     """An account with a password."""
 
     class Meta:
@@ -32,7 +32,7 @@ class NewUserForm(UserCreationForm):  # type: ignore[misc]
         fields = ("email", "name")
 
 
-class UserForm(UserChangeForm):  # type: ignore[misc]
+class UserForm(UserChangeForm):
     """The account itself; its password has a page of its own."""
 
     class Meta:
@@ -40,13 +40,13 @@ class UserForm(UserChangeForm):  # type: ignore[misc]
         fields = "__all__"
 
 
-class RoleForm(BaseDialogForm):  # type: ignore[misc]
+class RoleForm(BaseDialogForm):
     """Asks for a role."""
 
     role = forms.ChoiceField(choices=Role.choices, widget=UnfoldAdminSelectWidget)
 
 
-class NewMemberForm(BaseDialogForm):  # type: ignore[misc]
+class NewMemberForm(BaseDialogForm):
     """Asks for whom to add."""
 
     email = forms.EmailField(max_length=254, widget=UnfoldAdminEmailInputWidget)
@@ -55,7 +55,7 @@ class NewMemberForm(BaseDialogForm):  # type: ignore[misc]
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ScopedAdmin):  # type: ignore[type-arg]
+class UserAdmin(DjangoUserAdmin, ScopedAdmin):
     """Superusers only."""
 
     form = UserForm

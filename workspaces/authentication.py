@@ -93,7 +93,7 @@ def _check_alive(token: ApiToken, now: datetime) -> None:
         raise TokenRefused("user_inactive")
 
 
-class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class BearerScheme(OpenApiAuthenticationExtension):
     """How the schema and the Swagger UI show it."""
 
     target_class = "workspaces.authentication.BearerAuthentication"

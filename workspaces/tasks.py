@@ -13,7 +13,7 @@ from workspaces.services import periodic
 CLEAN_EVERY_SECONDS = 3600
 
 
-@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
+@shared_task(ignore_result=True)
 def heartbeat() -> None:
     """Note that beat and a worker live; once an hour, for whoever comes first, clean up."""
     periodic.beat(name="beat")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from core.errors import Conflict, InvalidInput, NotFound, PermissionRefused
 from workspaces.models import ApiToken, AuditEvent, Membership, Role, User, Workspace
@@ -118,6 +121,26 @@ def test_inactive_owner_does_not_count_as_one(owner: Actor) -> None:
     MembershipFactory(workspace=owner.workspace, role=Role.OWNER, user=UserFactory(is_active=False))
     with pytest.raises(Conflict):
         members.remove(by=owner.user, membership=owner.membership)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_owners_who_leave_at_the_same_moment_leave_one(owner: Actor) -> None:
+    other = MembershipFactory(workspace=owner.workspace, role=Role.OWNER)
+    barrier = threading.Barrier(2)
+
+    def leave(membership: Membership) -> str:
+        try:
+            barrier.wait(20)
+            members.remove(by=membership.user, membership=membership)
+        except Conflict as error:
+            return error.code
+        finally:
+            connection.close()
+        return "left"
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(leave, [owner.membership, other])) == ["last_owner", "left"]
+    assert Membership.objects.in_workspace(owner.workspace).owners().count() == 1
 
 
 # What follows

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 from django.db import connection
 
@@ -38,7 +46,13 @@ def seal_rows(count: int) -> list[IdempotencyRecord]:
 
 
 def seal_row(membership: Membership, number: int) -> IdempotencyRecord:
-    return IdempotencyRecord.objects.create(
+    row = new_row(membership, number)
+    row.save()
+    return row
+
+
+def new_row(membership: Membership, number: int) -> IdempotencyRecord:
+    return IdempotencyRecord(
         workspace=membership.workspace,
         user=membership.user,
         route="POST x",
@@ -224,3 +238,52 @@ def test_check_key_in_use_that_is_missing_is_named(settings: Any) -> None:
 
 def test_check_keys_in_use_asks_no_database_unless_told_to() -> None:
     assert crypto_checks.check_keys_in_use(databases=None) == []
+
+
+# Killed, not stopped
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """What a second process needs to work on this test's database."""
+    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+    return {**os.environ, "DATABASE_URL": url, "DATA_DIR": str(tmp_path), "VAULT_KEYS": f"{NEW},{OLD}", "DEBUG": "true"}
+
+
+def start_rotation(environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "rotate_keys"],
+        cwd=django_settings.BASE_DIR,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def moved() -> int:
+    return key_ids_in_use(IdempotencyRecord).get("new", 0)
+
+
+def kill_once_it_moves(process: subprocess.Popen[bytes], before: int) -> None:
+    pause = threading.Event()
+    while process.poll() is None and moved() == before:
+        pause.wait(0.005)
+    process.kill()
+    _, said = process.communicate()
+    assert process.returncode in (0, -signal.SIGKILL), said.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rotate_killed_three_times_loses_nothing_and_ends(settings: Any, environment: dict[str, str]) -> None:
+    membership = MembershipFactory()
+    IdempotencyRecord.objects.bulk_create(new_row(membership, number) for number in range(3000))
+    settings.VAULT_KEYS = f"{NEW},{OLD}"
+    for _ in range(3):
+        before = moved()
+        kill_once_it_moves(start_rotation(environment), before)
+        assert before < moved() <= 3000
+        assert moved() % rotation.BATCH == 0
+    last = start_rotation(environment)
+    assert last.wait(60) == 0, last.communicate()[1]
+    settings.VAULT_KEYS = NEW
+    assert sorted(opened(), key=str) == sorted((f"secret {number}" for number in range(3000)), key=str)
