@@ -138,7 +138,9 @@ class EmbeddedServer:
             os.kill(pid, number)
             if _wait(lambda: self.postmaster() is None, STOP_SECONDS):
                 break
-        self._process = None
+        if self._process is not None:
+            self._process.wait(STOP_SECONDS)
+            self._process = None
 
     def postmaster(self) -> int | None:
         """The running server's pid. A pid file whose process is gone, or is another program, counts as none."""

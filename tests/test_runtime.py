@@ -1,0 +1,211 @@
+"""`manage.py up` as an operator runs it: first start, refusals, a killed child, a stop, a second start.
+
+One product for the whole module, because a start takes seconds; the tests stand in the order of its life.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from config.env import PROJECT, VARIABLES
+
+READY_SECONDS = 40
+STOP_SECONDS = 15
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Product:
+    """A DATA_DIR and a port, and the `up` that runs on them at the moment."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.port = _free_port()
+        bare = {name: value for name, value in os.environ.items() if name not in {v.name for v in VARIABLES}}
+        self.environment = {**bare, "ENV_FILE": "", "DATA_DIR": str(folder), "PORT": str(self.port), **settings}
+        self.environment["HOME"] = "/nonexistent"  # nothing may be kept there
+        self.lines: list[str] = []
+        self.process: subprocess.Popen[str]
+
+    def start(self) -> None:
+        self.lines = []
+        self.process = self.command("up")
+        threading.Thread(target=self._collect, args=(self.process,), daemon=True).start()
+
+    def command(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=PROJECT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def _collect(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.lines.append(line.rstrip())
+
+    @property
+    def output(self) -> str:
+        return "\n".join(self.lines)
+
+    def get(self, path: str, token: str = "") -> tuple[int, str]:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}")
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def wait_until_ready(self) -> dict[str, Any]:
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            status, body = self.get("/readyz")
+            if status == 200:
+                return dict(json.loads(body))
+            threading.Event().wait(0.2)
+        raise AssertionError(f"not ready: {self.get('/readyz')}\n{self.output}")
+
+    def children(self) -> dict[str, psutil.Process]:
+        """By the word that tells them apart."""
+        words = {"gunicorn": "web", "sync@%h": "sync", "quick@%h": "quick", "beat": "beat", "-D": "postgres"}
+        found = {}
+        for child in psutil.Process(self.process.pid).children():
+            found |= {name: child for word, name in words.items() if word in child.cmdline()}
+        return found
+
+    def stop(self) -> float:
+        """SIGTERM; how long it took."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=30)
+        return time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    running = Product(tmp_path_factory.mktemp("up") / "data")
+    running.start()
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def token(product: Product) -> str:
+    """Of the box that the first start prints."""
+    product.wait_until_ready()
+    found = re.search(r"API token\s+(\S+)", product.output)
+    assert found, product.output
+    return found.group(1)
+
+
+def test_up_first_start_becomes_ready_and_names_each_part(product: Product) -> None:
+    answer = product.wait_until_ready()
+    assert set(answer["checks"]) == {"database", "migrations", "heartbeat", "broker"}
+    assert product.get("/healthz") == (200, '{"status": "ok"}')
+
+
+def test_up_first_start_prints_addresses_and_secrets_once(product: Product, token: str) -> None:
+    for label in ("Console", "API docs", "Log-in", "Password", "API token"):
+        assert len(re.findall(rf"│ {label}\s+\S+", product.output)) == 1
+    assert product.get("/api/v1/integrations/connections", token)[0] == 200
+    assert product.get("/api/v1/integrations/connections", token + "x")[0] == 401
+
+
+def test_up_serves_documentation_console_and_figures(product: Product, token: str) -> None:
+    assert "swagger" in product.get("/api/docs")[1]
+    assert product.get("/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui.css")[0] == 200
+    assert "openapi: 3.1" in product.get("/api/schema")[1]
+    assert product.get("/admin/login/")[0] == 200
+    assert "\npatchbay_sync_lag_seconds 0\n" in product.get("/metrics")[1]
+
+
+def test_up_second_start_on_the_same_data_is_refused_with_the_pid(product: Product, token: str) -> None:
+    second = product.command("up")
+    output = second.communicate(timeout=30)[0]
+    assert second.returncode == 1
+    assert f"already runs on {product.environment['DATA_DIR']} (process {product.process.pid})" in output
+    assert product.get("/readyz")[0] == 200
+
+
+def test_up_on_a_busy_port_is_refused_before_anything_starts(product: Product, token: str, tmp_path: Path) -> None:
+    other = Product(tmp_path / "data")
+    other.environment["PORT"] = str(product.port)
+    second = other.command("up")
+    output = second.communicate(timeout=30)[0]
+    assert second.returncode == 1
+    assert output.strip().endswith(f"Port {product.port} is in use by another program. Set PORT to a free one.")
+    assert not (tmp_path / "data" / "postgres").exists()
+
+
+def test_command_beside_a_running_product_uses_its_database(product: Product, token: str) -> None:
+    doctor = product.command("doctor", "--json")
+    findings = json.loads(doctor.communicate(timeout=30)[0])
+    assert doctor.returncode == 0
+    assert {finding["level"] for finding in findings} == {"ok"}
+    assert {"subject": "database", "level": "ok", "what": "PostgreSQL 18, embedded", "mend": ""} in findings
+    assert product.get("/readyz")[0] == 200
+
+
+@pytest.mark.parametrize("name", ["quick", "web", "postgres"])
+def test_up_killed_child_is_started_again(product: Product, token: str, name: str) -> None:
+    before = product.children()[name]
+    before.kill()
+    psutil.wait_procs([before], timeout=10)
+    deadline = time.monotonic() + 20
+    while product.children().get(name, before) == before and time.monotonic() < deadline:
+        threading.Event().wait(0.1)
+    assert product.children()[name].pid != before.pid
+    product.wait_until_ready()
+
+
+def test_up_sigterm_stops_everything_in_time(product: Product, token: str) -> None:
+    family = psutil.Process(product.process.pid).children(recursive=True)
+    assert product.stop() < STOP_SECONDS
+    assert product.process.returncode == 0
+    assert psutil.wait_procs(family, timeout=2)[1] == []
+    assert "did not stop in time" not in product.output
+
+
+def test_up_second_start_keeps_the_data_and_prints_no_secret(product: Product, token: str) -> None:
+    product.start()
+    product.wait_until_ready()
+    assert "API token" not in product.output
+    assert "Password" not in product.output
+    assert product.get("/api/v1/integrations/connections", token)[0] == 200
+
+
+def test_up_killed_leaves_no_orphan_and_no_lock(product: Product, token: str) -> None:
+    family = psutil.Process(product.process.pid).children(recursive=True)
+    product.process.kill()
+    product.process.wait()
+    assert psutil.wait_procs(family, timeout=STOP_SECONDS)[1] == []
+    product.start()
+    product.wait_until_ready()
+    assert product.get("/api/v1/integrations/connections", token)[0] == 200
