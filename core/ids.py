@@ -8,9 +8,10 @@ import uuid
 
 
 def uuid7() -> uuid.UUID:
-    """A new id: 48 bits of milliseconds since the epoch, then 74 random bits."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds & (2**48 - 1)) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76  # version
-    value = value & ~(0x3 << 62) | 0x2 << 62  # variant
-    return uuid.UUID(int=value)
+    """A new id: 48 bits of milliseconds since the epoch, 12 bits of the fraction of the millisecond (RFC 9562 6.2,
+    method 3: rows made within one millisecond sort too), 62 random bits."""
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    fraction = nanoseconds * 4096 // 1_000_000
+    random = int.from_bytes(os.urandom(8), "big") >> 2
+    version, variant = 0x7, 0x2
+    return uuid.UUID(int=milliseconds << 80 | version << 76 | fraction << 64 | variant << 62 | random)

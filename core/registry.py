@@ -1,7 +1,7 @@
 """A registry is a table of dotted paths that a search finds: key → class, and the class must carry its key.
 
 Used for connection providers (`integrations.oauth`), mail providers (`email_sync.providers`) and sync engines. A broken
-entry stops start-up through a numbered system check (see `check`).
+entry stops start-up through a numbered system check (see `register_check`).
 """
 
 from __future__ import annotations
@@ -39,12 +39,22 @@ class Registry(Generic[T]):
         if key not in self._loaded:
             loaded = import_string(self.paths[key])
             if getattr(loaded, "key", None) != key:
-                raise ImportError(f"{self.paths[key]} is registered as {key!r} but carries {getattr(loaded, 'key', None)!r}")
+                raise ImportError(
+                    f"{self.paths[key]} is registered as {key!r} but carries {getattr(loaded, 'key', None)!r}"
+                )
             self._loaded[key] = loaded
         return self._loaded[key]
 
-    def check(self, **_: object) -> list[checks.CheckMessage]:
-        """System check: every entry loads and carries its key."""
+    def register_check(self) -> None:
+        """Have `manage.py check` and every start-up load all entries (called from an app's `ready`)."""
+
+        def check(**_: object) -> list[checks.CheckMessage]:
+            return self.broken()
+
+        checks.register(check)
+
+    def broken(self) -> list[checks.CheckMessage]:
+        """An error for every entry that does not load or does not carry its key."""
         found: list[checks.CheckMessage] = []
         for key, path in self.paths.items():
             try:

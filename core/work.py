@@ -37,7 +37,8 @@ class WorkQuerySet(models.QuerySet[Any]):
     def due(self) -> Self:
         """Queued and its time has come, or running under a lease that ran out."""
         return self.filter(
-            Q(status=WorkStatus.QUEUED, next_attempt_at__lte=Now()) | Q(status=WorkStatus.RUNNING, lease_until__lt=Now())
+            Q(status=WorkStatus.QUEUED, next_attempt_at__lte=Now())
+            | Q(status=WorkStatus.RUNNING, lease_until__lt=Now())
         )
 
     def claim(self, pk: object, *, lease_seconds: float) -> Any | None:

@@ -1,0 +1,95 @@
+"""`manage.py demo`: the whole product beside the provider simulator, with two mailboxes connected and syncing.
+
+Everything the demo does goes through the HTTP API, as a client would. State lives in `.demo/`, made anew each time.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from config import env
+from simulator.process import Simulator, running
+from simulator.visitor import Visitor
+
+OWNER = "owner@demo.example"
+PASSWORD = "demo-owner-password"  # noqa: S105 - printed on every start; the demo listens on the loopback only
+MAILBOXES = {"ada@demo.example": 2000, "ben@demo.example": 500}
+NEWS_EVERY_SECONDS = 20
+READY_SECONDS = 90
+
+
+class Command(BaseCommand):
+    """Starts simulator and product, connects the mailboxes, then delivers a new mail now and then."""
+
+    help = "Start the product with the bundled provider simulator and a seeded workspace."
+    requires_system_checks = ()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        folder = settings.BASE_DIR / ".demo"
+        shutil.rmtree(folder, ignore_errors=True)
+        with running() as simulator:
+            for email, messages in MAILBOXES.items():
+                simulator.create_account("google", email, messages=messages, until="now")
+            surroundings = self._surroundings(simulator, str(folder))
+            product = subprocess.Popen([sys.executable, "manage.py", "up"], cwd=settings.BASE_DIR, env=surroundings)
+            try:
+                self._connect(simulator, surroundings, product)
+                self._deliver_news(simulator, product)
+            except KeyboardInterrupt:
+                self.stdout.write("stopping")
+            finally:
+                product.terminate()
+                product.wait()
+
+    def _surroundings(self, simulator: Simulator, folder: str) -> dict[str, str]:
+        """The environment of the product: nothing of the operator's own servers and keys."""
+        own = {variable.name for variable in env.VARIABLES} - {"PORT", "LOG_LEVEL"}
+        kept = {name: value for name, value in env.surroundings().items() if name.removesuffix("_FILE") not in own}
+        made = {"ENV_FILE": "", "DATA_DIR": folder, "OWNER_EMAIL": OWNER, "OWNER_PASSWORD": PASSWORD}
+        return kept | simulator.env() | made | {"SYNC_INTERVAL_SECONDS": "30"}
+
+    def _connect(self, simulator: Simulator, surroundings: dict[str, str], product: subprocess.Popen[bytes]) -> None:
+        url = f"http://127.0.0.1:{settings.PORT}"
+        if not Visitor(url).wait_until_ready(READY_SECONDS) or product.poll() is not None:
+            raise CommandError("The product did not become ready; its output above says why.")
+        token = subprocess.run(
+            [sys.executable, "manage.py", "create_token", "--email", OWNER, "--name", "Demo"],
+            cwd=settings.BASE_DIR, env=surroundings, check=True, capture_output=True, text=True,
+        ).stdout.strip()  # fmt: skip
+        visitor = Visitor(url, token)
+        for email in MAILBOXES:
+            visitor.connect_google(simulator, email)
+        self.stdout.write(
+            f"\nThe demo is up. Its mailboxes are syncing: {', '.join(MAILBOXES)}.\n"
+            f"  Console    {url}/admin/   {OWNER} / {PASSWORD}\n"
+            f"  API docs   {url}/api/docs\n"
+            f"  Simulator  {simulator.base_url}/_control/health\n"
+            f"  First mail curl -H 'Authorization: Bearer {token}' '{url}/api/v1/integrations/email/inbox?limit=5'\n"
+        )
+
+    def _deliver_news(self, simulator: Simulator, product: subprocess.Popen[bytes]) -> None:
+        """A new mail every now and then, so that there is something to watch."""
+        while product.poll() is None:
+            try:
+                product.wait(NEWS_EVERY_SECONDS)
+            except subprocess.TimeoutExpired:
+                simulator.deliver(next(iter(MAILBOXES)), _news())
+
+
+def _news() -> bytes:
+    """A short mail that has just been written."""
+    message = EmailMessage()
+    message["From"], message["To"] = "Newsroom <news@demo.example>", next(iter(MAILBOXES))
+    message["Subject"] = f"It is {datetime.now(UTC):%H:%M:%S}"
+    message["Message-ID"], message["Date"] = make_msgid(domain="demo.example"), format_datetime(datetime.now(UTC))
+    message.set_content("This mail was delivered by the simulator a moment ago and synced by Patchbay.\n")
+    return message.as_bytes()

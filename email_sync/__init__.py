@@ -1,0 +1,1 @@
+"""Mail: providers, parsing, threads, search, the sync engine's mail side and the email API."""

@@ -1,0 +1,17 @@
+"""The app's configuration."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class EmailSyncConfig(AppConfig):
+    """Mailboxes synced into the database, read and answered over the API."""
+
+    name = "email_sync"
+
+    def ready(self) -> None:
+        """Every mail provider loads and carries its key."""
+        from email_sync.providers import MAIL_PROVIDERS
+
+        MAIL_PROVIDERS.register_check()

@@ -1,0 +1,1 @@
+"""What the mail app does: the sync engine's mail side, writing, reading, local changes and sending."""

@@ -1,0 +1,306 @@
+"""The mail side of a sync run: what `settings.SYNC_ENGINES["email"]` names.
+
+One slice of a run: send local changes, catch up every stream from its cursor, then go on with the first sync (inbox
+newest first, then sent, then the rest). Per page: ask the provider (no transaction is open) → one transaction in which
+the fence is proved, rows are written and the cursor moves. So a kill at any point repeats a page and loses nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Sum
+from django.db.models.functions import Greatest
+
+from core.errors import CursorExpired, RemoteMissing
+from email_sync.models import Folder, Message
+from email_sync.parsing import bounded
+from email_sync.providers import MAIL_PROVIDERS
+from email_sync.providers.base import MailProvider
+from email_sync.records import ParsedMessage, RemoteFolder, RemoteMessage, RemoteState, Stream
+from email_sync.services import changes, store
+from email_sync.services.accounts import with_mailbox
+from email_sync.services.reconcile import compare, guard_removal
+from email_sync.services.store import Incoming, Written
+from integrations.models import Connection, SyncCursor, SyncRun
+from integrations.services.sync_runs import ACCEPT_REMOVALS, LEASE_SECONDS
+
+logger = logging.getLogger("patchbay.sync")
+
+FIRST_PAGE = 50
+"""The first page is small, so that the newest mail is readable within seconds."""
+PAGE = 200
+
+
+class EmailEngine:
+    """Syncs the mail of one connection."""
+
+    key = "email"
+
+    @classmethod
+    def supports(cls, provider: str) -> bool:
+        return provider in MAIL_PROVIDERS
+
+    def run(self, run: SyncRun, *, deadline: float) -> bool:
+        """One slice; True while there is more."""
+        return with_mailbox(run.connection, lambda mailbox: MailboxSync(run, mailbox, deadline).work())
+
+
+class MailboxSync:
+    """One slice of one run over one open mailbox."""
+
+    def __init__(self, run: SyncRun, mailbox: MailProvider, deadline: float) -> None:
+        self.run = run
+        self.connection: Connection = run.connection
+        self.mailbox = mailbox
+        self.deadline = deadline
+        self.cursors: dict[str, SyncCursor] = {}
+
+    def work(self) -> bool:
+        changes.push(self.connection, self.mailbox)
+        streams = self._streams()
+        for stream in streams:
+            if self._catch_up(stream):
+                return True
+        return any(self._backfill(stream) for stream in streams)
+
+    # --- streams ----------------------------------------------------------------------------------------------
+
+    def _streams(self) -> list[Stream]:
+        """The streams of the mailbox, each with its cursor row. A new stream's cursor is taken before anything is
+        listed, so that nothing falls between the listing and the first changes."""
+        folders = self.mailbox.folders()
+        streams = self.mailbox.streams(folders)
+        self.cursors = {row.stream: row for row in self._cursor_rows()}
+        fresh = {s.key: self.mailbox.start_cursor(s) for s in streams if s.key not in self.cursors}
+        with transaction.atomic():
+            self._hold()
+            self._store_folders(folders)
+            for key, cursor in fresh.items():
+                self.cursors[key] = SyncCursor.objects.create(
+                    connection=self.connection, type=self.run.type, stream=key, cursor=cursor
+                )
+        self._drop_vanished({stream.key for stream in streams})
+        return streams
+
+    def _cursor_rows(self) -> Sequence[SyncCursor]:
+        return SyncCursor.objects.filter(connection=self.connection, type=self.run.type)
+
+    def _store_folders(self, folders: Sequence[RemoteFolder]) -> None:
+        rows = [Folder(connection=self.connection, remote_id=f.remote_id, name=f.name, role=f.role) for f in folders]
+        Folder.objects.bulk_create(
+            rows, update_conflicts=True, unique_fields=["connection", "remote_id"], update_fields=["name", "role"]
+        )
+        Folder.objects.filter(connection=self.connection).exclude(remote_id__in=[f.remote_id for f in folders]).delete()
+
+    def _drop_vanished(self, keys: set[str]) -> None:
+        """A folder that is gone takes its messages along, unless that would be a suspicious share of the mailbox."""
+        for key in set(self.cursors) - keys:
+            stored = list(
+                Message.objects.present()
+                .filter(connection=self.connection, stream=key)
+                .values_list("remote_id", flat=True)
+            )
+            if not self._may_remove(self.cursors[key], len(stored)):
+                continue
+            with transaction.atomic():
+                self._hold()
+                written = store.write_page(
+                    connection=self.connection, stream=key, removed=stored, removed_cause="absent"
+                )
+                self.cursors.pop(key).delete()
+                self._count(written)
+
+    # --- incremental ------------------------------------------------------------------------------------------
+
+    def _catch_up(self, stream: Stream) -> bool:
+        """Everything since the stream's cursor. True where the slice ended before the end."""
+        cursor = self.cursors[stream.key]
+        while True:
+            if cursor.reconcile or (cursor.held_reason and self.run.trigger == ACCEPT_REMOVALS):
+                return self._reconcile(stream, cursor)
+            try:
+                page = self.mailbox.changes(stream, cursor.cursor)
+            except CursorExpired:
+                with transaction.atomic():
+                    self._hold()
+                    self._move(cursor, {"reconcile": True})
+                continue
+            except RemoteMissing:  # the folder went between listing and asking: the next slice drops its stream
+                return False
+            if page.removed and not self._may_remove(cursor, len(page.removed)):
+                page = replace(page, removed=())
+            self._write_changes(stream, cursor, page.added, page.updated, page.removed, page.cursor)
+            if not page.more:
+                return False
+            if self._out_of_time():
+                return True
+
+    def _write_changes(
+        self,
+        stream: Stream,
+        cursor: SyncCursor,
+        added: Sequence[str],
+        updated: Sequence[RemoteState],
+        removed: Sequence[str],
+        next_cursor: str,
+    ) -> None:
+        """The cursor moves with the last chunk; a kill before it repeats the page, which changes nothing twice."""
+        chunks = [added[i : i + PAGE] for i in range(0, len(added), PAGE)] or [()]
+        missing = self._unknown(updated)
+        for chunk in chunks[:-1]:
+            self._write(stream, self._fetch(stream, chunk))
+        last = self._fetch(stream, [*chunks[-1], *missing])
+        known = [state for state in updated if state.remote_id not in missing]
+        if last or known or removed or next_cursor != cursor.cursor:
+            self._write(stream, last, updated=known, removed=removed, cursor=cursor, columns={"cursor": next_cursor})
+
+    def _unknown(self, states: Sequence[RemoteState]) -> list[str]:
+        """Changed messages that are not stored: older than the backfill has come, or missed. They are fetched."""
+        ids = [state.remote_id for state in states]
+        stored = store.stored_ids(self.connection, ids)
+        return [remote_id for remote_id in ids if remote_id not in stored]
+
+    # --- first sync -------------------------------------------------------------------------------------------
+
+    def _backfill(self, stream: Stream) -> bool:
+        cursor = self.cursors[stream.key]
+        while not cursor.backfill_done:
+            self._backfill_page(stream, cursor)
+            if self._out_of_time():
+                return True
+            changes.push(self.connection, self.mailbox)
+        return False
+
+    def _backfill_page(self, stream: Stream, cursor: SyncCursor) -> None:
+        limit = FIRST_PAGE if not self.run.done else PAGE
+        try:
+            page = self.mailbox.list_ids(stream, cursor.backfill_token, limit)
+        except CursorExpired:
+            # The listing's token died (a restart, a new UIDVALIDITY): begin again; what is stored is not fetched twice.
+            page = self.mailbox.list_ids(stream, "", limit)
+        stored = store.stored_ids(self.connection, page.remote_ids)
+        fetched = self._fetch(stream, [i for i in page.remote_ids if i not in stored])
+        wanted = [item for item in fetched if self._recent_enough(item)]
+        too_old = bool(fetched) and not wanted
+        finished = not page.next_token or too_old
+        listed = cursor.listed + len(wanted)
+        total = page.total if page.total is not None else cursor.total
+        columns = {"backfill_token": page.next_token, "listed": listed, "total": total, "backfill_done": finished}
+        if finished:
+            columns |= {"backfill_token": "", "total": listed}
+        self._write(stream, wanted, cursor=cursor, columns=columns)
+
+    def _recent_enough(self, item: Incoming) -> bool:
+        days = settings.MAIL_BACKFILL_DAYS
+        return not days or item.remote.received_at >= datetime.now(UTC) - timedelta(days=days)
+
+    # --- reconcile --------------------------------------------------------------------------------------------
+
+    def _reconcile(self, stream: Stream, cursor: SyncCursor) -> bool:
+        """The provider lost our cursor: compare everything, fetch what is missing, remove what is gone; the new cursor
+        is taken first and committed last. A kill in between begins the comparison again."""
+        fresh = self.mailbox.start_cursor(stream)
+        states = self._all_states(stream)
+        with transaction.atomic():
+            self._hold()
+            difference = compare(self.connection, stream.key, states)
+        for states in difference.known_chunks(PAGE * 5):
+            self._write(stream, [], updated=states)
+        for ids in difference.missing_chunks(PAGE):
+            self._write(stream, [item for item in self._fetch(stream, ids) if self._recent_enough(item)])
+            if self._out_of_time():
+                return True
+        gone = difference.gone if self._may_remove(cursor, len(difference.gone)) else []
+        for start in range(0, len(gone), PAGE * 5):
+            self._write(stream, [], removed=gone[start : start + PAGE * 5], removed_cause="absent")
+        columns = {"cursor": fresh, "reconcile": False, "backfill_done": True, "backfill_token": ""}
+        self._write(stream, [], cursor=cursor, columns=columns)
+        return False
+
+    def _all_states(self, stream: Stream) -> list[RemoteState]:
+        """The whole stream's states; the lease is extended while they come."""
+        states: list[RemoteState] = []
+        for chunk in self.mailbox.states(stream):
+            states += chunk
+            self._hold()
+        return states
+
+    def _may_remove(self, cursor: SyncCursor, count: int) -> bool:
+        """The brake: a suspicious removal is held, said in the cursor row, and waits for its user's word."""
+        accepted = self.run.trigger == ACCEPT_REMOVALS
+        reason = "" if accepted else guard_removal(self.connection, cursor.stream, count)
+        if reason != cursor.held_reason:
+            SyncCursor.objects.filter(pk=cursor.pk).update(held_reason=reason)
+            cursor.held_reason = reason
+        return not reason
+
+    # --- pages ------------------------------------------------------------------------------------------------
+
+    def _fetch(self, stream: Stream, remote_ids: Sequence[str]) -> list[Incoming]:
+        """Fetch and parse. Parsing runs in a bounded child, so no message can stop or bloat this worker."""
+        if not remote_ids:
+            return []
+        remotes = list(self.mailbox.fetch(stream, remote_ids))
+        parsed = parse_all(remotes)
+        return [Incoming(remote, message) for remote, message in zip(remotes, parsed, strict=True)]
+
+    def _write(
+        self,
+        stream: Stream,
+        messages: Sequence[Incoming],
+        *,
+        updated: Sequence[RemoteState] = (),
+        removed: Sequence[str] = (),
+        removed_cause: str = "deleted",
+        cursor: SyncCursor | None = None,
+        columns: dict[str, object] | None = None,
+    ) -> None:
+        """One transaction: fence, rows, cursor, progress."""
+        with transaction.atomic():
+            self._hold()
+            written = store.write_page(
+                connection=self.connection,
+                stream=stream.key,
+                messages=messages,
+                updated=updated,
+                removed=removed,
+                removed_cause=removed_cause,
+            )
+            if cursor is not None:
+                self._move(cursor, columns or {})
+            self._count(written)
+
+    def _hold(self) -> None:
+        self.run.hold(lease_seconds=LEASE_SECONDS, attempts=0)
+
+    def _move(self, cursor: SyncCursor, columns: dict[str, object]) -> None:
+        for name, value in columns.items():
+            setattr(cursor, name, value)
+        cursor.save(update_fields=[*columns, "updated_at"])
+
+    def _count(self, written: Written) -> None:
+        """Progress of the run: the whole first sync, over all streams."""
+        figures = self._cursor_rows().aggregate(done=Sum("listed"), total=Sum(Greatest("total", "listed")))
+        self.run.added += written.added
+        self.run.changed += written.changed
+        self.run.removed += written.removed
+        self.run.done, self.run.total = figures["done"] or 0, figures["total"]
+        self.run.save(update_fields=["added", "changed", "removed", "done", "total"])
+
+    def _out_of_time(self) -> bool:
+        return time.monotonic() >= self.deadline
+
+
+def parse_all(remotes: Sequence[RemoteMessage]) -> list[ParsedMessage]:
+    """What the parser makes of each message, in order; those a provider has already parsed pass through."""
+    raw = [remote for remote in remotes if remote.parsed is None]
+    answers = bounded.shared().parse_many([remote.raw or b"" for remote in raw], [remote.truncated for remote in raw])
+    parsed = iter(answers)
+    return [next(parsed) if remote.parsed is None else remote.parsed for remote in remotes]

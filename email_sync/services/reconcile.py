@@ -1,0 +1,80 @@
+"""Comparing what is stored of a stream with what the provider has: the ground of a reconcile.
+
+A reconcile never deletes and refills. It says which messages are known, missing and gone, after a complete listing
+only; messages whose remote id changed although they are the same (a new UIDVALIDITY, a move) keep their row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from email_sync.models import Message
+from email_sync.records import RemoteState
+from email_sync.services import store
+from integrations.models import Connection
+
+REMOVAL_FLOOR = 50
+REMOVAL_SHARE = 0.3
+"""A pass that would remove more than this share of a stream (and more than the floor) stops and asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`known` are stored, `missing` are not, `gone` are stored but no longer at the provider."""
+
+    known: list[RemoteState]
+    missing: list[str]
+    gone: list[str]
+
+    def known_chunks(self, size: int) -> Iterator[list[RemoteState]]:
+        return (self.known[i : i + size] for i in range(0, len(self.known), size))
+
+    def missing_chunks(self, size: int) -> Iterator[list[str]]:
+        return (self.missing[i : i + size] for i in range(0, len(self.missing), size))
+
+
+def compare(connection: Connection, stream: str, states: Sequence[RemoteState]) -> Difference:
+    """The difference between the store and a complete listing. Rows whose message only changed its id are moved, so
+    this runs inside the caller's transaction, under its fence."""
+    remote = {state.remote_id: state for state in states}
+    stored = set(
+        Message.objects.present().filter(connection=connection, stream=stream).values_list("remote_id", flat=True)
+    )
+    elsewhere = store.stored_ids(connection, [i for i in remote if i not in stored])
+    gone = stored - remote.keys()
+    missing = remote.keys() - stored - elsewhere
+    followed = _follow(connection, stream, gone, [remote[i] for i in missing])
+    known = [state for remote_id, state in remote.items() if remote_id not in missing or remote_id in followed.values()]
+    return Difference(
+        known=known,
+        missing=[i for i in remote if i in missing and i not in followed.values()],
+        gone=sorted(gone - followed.keys()),
+    )
+
+
+def _follow(connection: Connection, stream: str, gone: set[str], missing: Sequence[RemoteState]) -> dict[str, str]:
+    """Point rows that are gone by id at the same content under a new id; old remote id → new one."""
+    by_content = {state.content_key: state for state in missing if state.content_key}
+    if not gone or not by_content:
+        return {}
+    followed: dict[str, str] = {}
+    rows = Message.objects.filter(connection=connection, stream=stream, content_key__in=list(by_content))
+    for row in rows.select_for_update().order_by("id"):
+        if row.remote_id in gone and (state := by_content.pop(row.content_key, None)) is not None:
+            followed[row.remote_id] = state.remote_id
+            store.move_row(row, stream, state)
+    return followed
+
+
+def guard_removal(connection: Connection, stream: str, count: int) -> str:
+    """ "" where removing `count` messages of a stream is plausible, else the sentence that says why it is held."""
+    if count <= REMOVAL_FLOOR:
+        return ""
+    stored = Message.objects.present().filter(connection=connection, stream=stream).count()
+    if count <= stored * REMOVAL_SHARE:
+        return ""
+    return (
+        f"{count} of {stored} messages would be removed because the provider no longer shows them. "
+        "Nothing was removed. If this is right, start a sync that accepts removals."
+    )

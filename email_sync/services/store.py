@@ -1,0 +1,310 @@
+"""The one writer of messages. Everything a page brings is written by `write_page`, inside the caller's transaction.
+
+Order of locks: message rows by id, then counters (by trigger), then threads; the API's toggles keep the same order, so
+they cannot deadlock with a sync. Text search rows are written here too, from folded text.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from django.db import connection as database
+from django.db.models import Q
+from django.utils import timezone
+
+from core.ids import uuid7
+from email_sync import search
+from email_sync.models import Attachment, ChangeKind, ChangeStatus, LocalChange, Message, MessageBody
+from email_sync.records import ROLES, Address, ParsedMessage, RemoteMessage, RemoteState
+from email_sync.services import threads
+from integrations.models import Connection
+
+SNIPPET_CHARACTERS = 200
+STATE_COLUMNS = (*(f"in_{role}" for role in ROLES), "is_read", "is_starred")
+"""What a provider's state sets. Also what a sync writes for a message it already has, besides its place."""
+PLACE_COLUMNS = ("remote_id", "stream", "folder_ids", "content_key", "removed_at", "removed_cause")
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A fetched message and what the parser made of it."""
+
+    remote: RemoteMessage
+    parsed: ParsedMessage
+
+
+@dataclass(slots=True)
+class Written:
+    """What a page came to."""
+
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    new_ids: list[uuid.UUID] = field(default_factory=list)
+
+
+def write_page(
+    *,
+    connection: Connection,
+    stream: str,
+    messages: Sequence[Incoming] = (),
+    updated: Sequence[RemoteState] = (),
+    removed: Sequence[str] = (),
+    removed_cause: str = "deleted",
+) -> Written:
+    """Write one page. Idempotent: the same page again changes nothing."""
+    written = Written()
+    states = {state.remote_id: state for state in updated} | {
+        item.remote.state.remote_id: item.remote.state for item in messages
+    }
+    stored = _lock(connection, [*states, *removed])
+    touched: set[uuid.UUID] = set()
+    written.removed = _remove(
+        connection, [stored[i] for i in removed if i in stored and i not in states], removed_cause, touched
+    )
+    _adopt(connection, stream, states, stored)
+    written.changed = _update(connection, stream, states, stored, touched)
+    new = _unique_new(messages, stored)
+    written.added = len(new)
+    written.new_ids = _insert(connection, stream, new, touched)
+    threads.recount(touched)
+    return written
+
+
+def _lock(connection: Connection, remote_ids: Iterable[str]) -> dict[str, Message]:
+    rows = Message.objects.filter(connection=connection, remote_id__in=list(remote_ids))
+    return {row.remote_id: row for row in rows.select_for_update().order_by("id")}
+
+
+def _unique_new(messages: Sequence[Incoming], stored: dict[str, Message]) -> list[Incoming]:
+    """Those not stored, each remote id once: a page may repeat one (reference 8, item 37)."""
+    by_id = {item.remote.state.remote_id: item for item in messages if item.remote.state.remote_id not in stored}
+    return list(by_id.values())
+
+
+# --- moves and removals -------------------------------------------------------------------------------------------
+
+
+def _adopt(connection: Connection, stream: str, states: dict[str, RemoteState], stored: dict[str, Message]) -> None:
+    """A message that is new by id but whose content a removed row carries was moved: the row follows it."""
+    keys = {
+        state.content_key: state for remote_id, state in states.items() if state.content_key and remote_id not in stored
+    }
+    if not keys:
+        return
+    gone = Message.objects.filter(connection=connection, content_key__in=list(keys), removed_at__isnull=False)
+    for row in gone.select_for_update().order_by("id"):
+        state = keys.pop(row.content_key, None)
+        if state is not None:
+            move_row(row, stream, state)
+            stored[state.remote_id] = row
+
+
+def move_row(row: Message, stream: str, state: RemoteState) -> None:
+    """Point a row at the message's new remote id; its own id, thread and links stay. The caller updates its flags."""
+    row.remote_id, row.stream = state.remote_id, stream
+    row.folder_ids, row.content_key = list(state.folder_ids), state.content_key
+    row.removed_at, row.removed_cause = None, ""
+    row.save(update_fields=[*PLACE_COLUMNS, "updated_at"])
+
+
+def _remove(connection: Connection, rows: Sequence[Message], cause: str, touched: set[uuid.UUID]) -> int:
+    """Tombstones, never deletions: the purge comes after a grace period (`housekeeping.purge_removed`)."""
+    gone = [row for row in rows if row.removed_at is None and not _merge_moved(connection, row, touched)]
+    now = timezone.now()
+    for row in gone:
+        row.removed_at, row.removed_cause = now, cause
+        for role in ROLES:
+            setattr(row, f"in_{role}", False)
+        touched.add(row.thread_id)
+    Message.objects.bulk_update(
+        gone, ["removed_at", "removed_cause", *(f"in_{role}" for role in ROLES)], batch_size=500
+    )
+    return len(gone)
+
+
+def _merge_moved(connection: Connection, row: Message, touched: set[uuid.UUID]) -> bool:
+    """The same content was seen under a newer row first (the target folder is synced before the source): the older row
+    takes over its place, so that ids handed out earlier stay good."""
+    if not row.content_key:
+        return False
+    twins = Message.objects.filter(
+        connection=connection, content_key=row.content_key, removed_at__isnull=True, pk__gt=row.pk
+    )
+    twin = twins.select_for_update().order_by("id").first()
+    if twin is None:
+        return False
+    place = {name: getattr(twin, name) for name in (*PLACE_COLUMNS, *STATE_COLUMNS)}
+    LocalChange.objects.filter(
+        message=row,
+        status=ChangeStatus.PENDING,
+        kind__in=twin.local_changes.filter(status=ChangeStatus.PENDING).values("kind"),
+    ).delete()
+    twin.local_changes.update(message=row)
+    touched |= {row.thread_id, twin.thread_id}
+    twin.delete()
+    for name, value in place.items():
+        setattr(row, name, value)
+    row.save(update_fields=[*place, "updated_at"])
+    return True
+
+
+# --- known messages -----------------------------------------------------------------------------------------------
+
+
+def _update(
+    connection: Connection,
+    stream: str,
+    states: dict[str, RemoteState],
+    stored: dict[str, Message],
+    touched: set[uuid.UUID],
+) -> int:
+    known = [(stored[remote_id], state) for remote_id, state in states.items() if remote_id in stored]
+    pending = pending_changes([row.pk for row, _ in known])
+    changed = [row for row, state in known if _apply(row, stream, state, pending.get(row.pk, {}))]
+    touched.update(row.thread_id for row in changed)
+    Message.objects.bulk_update(changed, [*STATE_COLUMNS, *PLACE_COLUMNS], batch_size=500)
+    return len(changed)
+
+
+def pending_changes(message_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, dict[str, bool]]:
+    """What users changed that the provider has not got yet: an incoming state never undoes it."""
+    found: dict[uuid.UUID, dict[str, bool]] = {}
+    changes = LocalChange.objects.filter(message__in=message_ids, status=ChangeStatus.PENDING)
+    for message_id, kind, value in changes.values_list("message_id", "kind", "value"):
+        found.setdefault(message_id, {})[kind] = value
+    return found
+
+
+def _apply(row: Message, stream: str, state: RemoteState, pending: dict[str, bool]) -> bool:
+    """Set the provider's state on a row, local changes on top. True where anything differs."""
+    wanted = state_columns(state)
+    if ChangeKind.READ in pending:
+        wanted["is_read"] = pending[ChangeKind.READ]
+    if ChangeKind.STARRED in pending:
+        wanted["is_starred"] = pending[ChangeKind.STARRED]
+    if ChangeKind.ARCHIVED in pending:
+        wanted["in_archive"], wanted["in_inbox"] = pending[ChangeKind.ARCHIVED], not pending[ChangeKind.ARCHIVED]
+    wanted |= {"stream": stream, "folder_ids": list(state.folder_ids), "removed_at": None, "removed_cause": ""}
+    if state.content_key:
+        wanted["content_key"] = state.content_key
+    different = {name: value for name, value in wanted.items() if getattr(row, name) != value}
+    for name, value in different.items():
+        setattr(row, name, value)
+    return bool(different)
+
+
+def state_columns(state: RemoteState) -> dict[str, object]:
+    """The columns a provider's state stands for."""
+    columns: dict[str, object] = {f"in_{role}": role in state.roles for role in ROLES}
+    return columns | {"is_read": state.is_read, "is_starred": state.is_starred}
+
+
+# --- new messages -------------------------------------------------------------------------------------------------
+
+
+def _insert(connection: Connection, stream: str, new: Sequence[Incoming], touched: set[uuid.UUID]) -> list[uuid.UUID]:
+    if not new:
+        return []
+    placed = threads.assign(
+        connection=connection, messages=[(item.remote.thread_remote_id, item.parsed) for item in new]
+    )
+    rows = [_row(connection, stream, item, thread_id) for item, thread_id in zip(new, placed, strict=True)]
+    Message.objects.bulk_create(rows, batch_size=500)
+    MessageBody.objects.bulk_create(
+        [_body(row, item.parsed) for row, item in zip(rows, new, strict=True)], batch_size=200
+    )
+    Attachment.objects.bulk_create(
+        [part for row, item in zip(rows, new, strict=True) for part in _attachments(row, item.parsed)], batch_size=500
+    )
+    _index(connection, [(row, item.parsed) for row, item in zip(rows, new, strict=True)])
+    touched.update(placed)
+    return [row.pk for row in rows]
+
+
+def _row(connection: Connection, stream: str, item: Incoming, thread_id: uuid.UUID) -> Message:
+    remote, parsed = item.remote, item.parsed
+    return Message(
+        id=uuid7(),
+        connection=connection,
+        thread_id=thread_id,
+        remote_id=remote.state.remote_id,
+        stream=stream,
+        content_key=remote.state.content_key,
+        folder_ids=list(remote.state.folder_ids),
+        message_id=parsed.message_id,
+        subject=parsed.subject,
+        from_name=parsed.sender.name,
+        from_email=parsed.sender.email,
+        recipients={"to": _pairs(parsed.to), "cc": _pairs(parsed.cc), "bcc": _pairs(parsed.bcc)},
+        snippet=" ".join(parsed.text[: SNIPPET_CHARACTERS * 5].split())[:SNIPPET_CHARACTERS],
+        sent_at=parsed.sent_at,
+        received_at=remote.received_at,
+        size=remote.size,
+        has_attachments=any(not part.inline for part in parsed.attachments),
+        defect=parsed.defect,
+        **state_columns(remote.state),
+    )
+
+
+def _body(row: Message, parsed: ParsedMessage) -> MessageBody:
+    return MessageBody(
+        message=row,
+        text=parsed.text,
+        html=parsed.html,
+        headers=[list(pair) for pair in parsed.headers],
+        in_reply_to=list(parsed.in_reply_to),
+        references=list(parsed.references),
+        reply_to=_pairs(parsed.reply_to),
+    )
+
+
+def _attachments(row: Message, parsed: ParsedMessage) -> list[Attachment]:
+    parts = {part.part_id: part for part in parsed.attachments}
+    return [
+        Attachment(
+            message=row,
+            part_id=part.part_id,
+            file_name=part.file_name,
+            content_type=part.content_type[:255],
+            size=part.size,
+            inline=part.inline,
+            content_id=part.content_id,
+        )
+        for part in parts.values()
+    ]
+
+
+def _pairs(addresses: Sequence[Address]) -> list[list[str]]:
+    return [[address.name, address.email] for address in addresses]
+
+
+_INSERT_SEARCH = """
+    INSERT INTO email_sync_messagesearch (message_id, connection_id, month, document)
+    VALUES (%s, %s, %s,
+            setweight(to_tsvector('simple', %s), 'A') || setweight(to_tsvector('simple', %s), 'B')
+         || setweight(to_tsvector('simple', %s), 'C') || setweight(to_tsvector('simple', %s), 'D'))
+"""
+
+
+def _index(connection: Connection, rows: Sequence[tuple[Message, ParsedMessage]]) -> None:
+    """One pipelined statement a message: the vectors are made in the database, from text folded here."""
+    values = [
+        (row.pk, connection.pk, row.received_at.year * 12 + row.received_at.month, *_search_text(parsed))
+        for row, parsed in rows
+    ]
+    with database.cursor() as cursor:
+        cursor.executemany(_INSERT_SEARCH, values)
+
+
+def _search_text(parsed: ParsedMessage) -> tuple[str, str, str, str]:
+    recipients = " ".join(f"{a.name} {a.email}" for a in (*parsed.to, *parsed.cc, *parsed.bcc))
+    return search.document(parsed.subject, f"{parsed.sender.name} {parsed.sender.email}", recipients, parsed.text)
+
+
+def stored_ids(connection: Connection, remote_ids: Sequence[str]) -> set[str]:
+    """Which of these are stored and not removed."""
+    known = Message.objects.filter(Q(connection=connection, remote_id__in=remote_ids, removed_at__isnull=True))
+    return set(known.values_list("remote_id", flat=True))

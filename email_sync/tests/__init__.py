@@ -1,0 +1,1 @@
+"""Tests of the mail app, one file per module."""
