@@ -33,7 +33,4 @@ SYNC_ENGINES = {"email": "email_sync.services.engine.EmailEngine"}
 """The one up-call: what `connections/:id/sync` starts, by type (DESIGN 3)."""
 
 CONNECTION_CHECKS = {"imap": "email_sync.services.connecting.check_imap"}
-"""Logs in to an account before it is saved, by connection provider."""
-
-CONNECTION_CHECKS = {"imap": "email_sync.services.connecting.check_imap"}
 """How an account that is connected by a form is tried before it is saved, by provider; the same up-call."""

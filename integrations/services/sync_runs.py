@@ -1,0 +1,208 @@
+"""A sync run from its start to its end: who may start one, what an engine's error means for it and for the connection.
+
+Engines live above this app and are found by `settings.SYNC_ENGINES` (the one up-call, DESIGN 3). An engine works in
+slices: it returns True while there is more, so that one large mailbox never keeps a worker from the others.
+Called by views and admin (`start`), by the tasks (`execute`) and by the OAuth flow after a connect.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cache
+from typing import Protocol
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from core.errors import (
+    Conflict,
+    HubError,
+    LeaseLost,
+    NeedsReauth,
+    ProviderAuthError,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderUnavailable,
+    UnsupportedOperation,
+)
+from core.registry import Registry
+from core.work import WorkStatus, backoff_seconds
+from integrations.models import Connection, SyncRun, SyncState
+
+logger = logging.getLogger("patchbay.sync")
+
+LEASE_SECONDS = 90.0
+"""How long a silent worker keeps a run; every committed page extends it."""
+SLICE_SECONDS = 40.0
+"""After this an engine hands the run back, so that others get their turn."""
+MAX_ATTEMPTS = 6
+"""Attempts without a committed page between them before a run is failed and the schedule takes over."""
+MAX_WAIT_SECONDS = 24 * 3600.0
+
+
+class SyncEngine(Protocol):
+    """What `settings.SYNC_ENGINES` names: it does one kind of sync."""
+
+    key: str
+
+    @classmethod
+    def supports(cls, provider: str) -> bool:
+        """Whether this kind of sync exists for a connection provider."""
+
+    def run(self, run: SyncRun, *, deadline: float) -> bool:
+        """Work until done (False) or until `time.monotonic()` passes `deadline` (True: more to do)."""
+
+
+@cache
+def engines() -> Registry[type[SyncEngine]]:
+    """The kinds of sync, by key."""
+    return Registry("sync type", settings.SYNC_ENGINES, check_id="patchbay.E101")
+
+
+def supported_types(provider: str) -> list[str]:
+    """The kinds of sync that exist for a connection provider, in registry order."""
+    return [key for key in engines() if engines().get(key).supports(provider)]
+
+
+def enabled_types(connection: Connection) -> list[str]:
+    """Supported and not switched off by the connection's user."""
+    return [key for key in supported_types(connection.provider) if getattr(connection, f"sync_{key}", True)]
+
+
+def start(*, connection: Connection, type: str, trigger: str) -> SyncRun:
+    """Queue a run, or give back the one under way (brought forward if it was waiting).
+
+    Conflict where the connection is paused, NeedsReauth where its grant is dead, UnsupportedOperation where its
+    provider has no such sync. The caller rings it after commit (`integrations.tasks.ring`).
+    """
+    if type not in supported_types(connection.provider):
+        raise UnsupportedOperation(f"There is no {type} sync for {connection.provider} connections yet.")
+    if connection.needs_reauth:
+        raise NeedsReauth()
+    if connection.paused:
+        raise Conflict("This connection is paused.", code="paused")
+    with transaction.atomic():
+        SyncState.objects.get_or_create(connection=connection, type=type)
+        created = _create(connection, type, trigger)
+    if created is not None:
+        return created
+    active = SyncRun.objects.active().filter(connection=connection, type=type)
+    active.filter(status=WorkStatus.QUEUED, next_attempt_at__gt=Now()).update(next_attempt_at=Now(), rung_at=None)
+    if trigger == ACCEPT_REMOVALS:
+        active.update(trigger=trigger)
+    return active.first() or start(connection=connection, type=type, trigger=trigger)
+
+
+ACCEPT_REMOVALS = "accept"
+"""The trigger of a run whose user has agreed to a removal that was held back."""
+
+
+def _create(connection: Connection, type: str, trigger: str) -> SyncRun | None:
+    try:
+        with transaction.atomic():
+            return SyncRun.objects.create(connection=connection, type=type, trigger=trigger)
+    except IntegrityError:  # syncrun_one_active: one is under way
+        return None
+
+
+def start_all(*, connections: Sequence[Connection], type: str, trigger: str) -> list[SyncRun]:
+    """A run for each connection that can have one; those paused or without a grant are left out."""
+    return [
+        start(connection=connection, type=type, trigger=trigger)
+        for connection in connections
+        if not connection.paused and not connection.needs_reauth and type in enabled_types(connection)
+    ]
+
+
+def execute(run_id: object) -> bool:
+    """Claim a run and work one slice of it. True where there is more to do at once. Never raises for a provider."""
+    run: SyncRun | None = SyncRun.objects.claim(run_id, lease_seconds=LEASE_SECONDS)
+    if run is None:
+        return False
+    connection = run.connection
+    if connection.disconnected_at is not None or connection.paused:
+        run.fail(code="stopped", message="The connection was paused or disconnected.")
+        return False
+    try:
+        more = engines().get(run.type)().run(run, deadline=time.monotonic() + SLICE_SECONDS)
+        return _after_slice(run, connection, more=more)
+    except LeaseLost:
+        logger.info("run %s was taken over by another worker", run.pk)
+    except (HubError, OSError) as error:
+        _after_error(run, connection, error)
+    except Exception as error:
+        logger.exception("run %s broke", run.pk)
+        _after_error(run, connection, error)
+    return False
+
+
+def _after_slice(run: SyncRun, connection: Connection, *, more: bool) -> bool:
+    if more:
+        run.retry(after_seconds=0, attempts=0, rung_at=Now())
+        return True
+    run.finish()
+    connection.note_success()
+    Connection.objects.filter(pk=connection.pk).update(last_synced_at=Now())
+    SyncState.objects.filter(connection=connection, type=run.type).update(
+        last_synced_at=Now(), failures=0, next_sync_at=Now() + timedelta(seconds=settings.SYNC_INTERVAL_SECONDS)
+    )
+    return False
+
+
+def _after_error(run: SyncRun, connection: Connection, error: Exception) -> None:
+    """The error carries the decision (DESIGN 3)."""
+    code, message = _words(error)
+    try:
+        if isinstance(error, ProviderRateLimited):
+            wait = min(error.retry_after, MAX_WAIT_SECONDS)
+            run.retry(after_seconds=wait, code=code, message=message, attempts=F("attempts") - 1)
+        elif isinstance(error, (ProviderAuthError, NeedsReauth)):
+            connection.note_error(code=code, message=message, needs_reauth=True)
+            run.fail(code=code, message=message)
+        elif _passing(error) and run.attempts < MAX_ATTEMPTS:
+            run.retry(after_seconds=backoff_seconds(run.attempts), code=code, message=message)
+        else:
+            connection.note_error(code=code, message=message)
+            run.fail(code=code, message=message)
+            _put_off(connection, run.type)
+    except LeaseLost:
+        logger.info("run %s was taken over by another worker", run.pk)
+
+
+def _passing(error: Exception) -> bool:
+    """Worth another attempt of the same run: the provider was away, or we broke."""
+    if isinstance(error, ProviderRejected):
+        return False
+    return isinstance(error, (ProviderUnavailable, ProviderError, OSError)) or not isinstance(error, HubError)
+
+
+def _words(error: Exception) -> tuple[str, str]:
+    if isinstance(error, HubError):
+        return error.code, error.message
+    return "internal_error", "The sync broke; the log says where. It is tried again."
+
+
+def _put_off(connection: Connection, type: str) -> None:
+    """After a failed run the schedule waits longer each time, at most six hours."""
+    state, _ = SyncState.objects.get_or_create(connection=connection, type=type)
+    failures = state.failures + 1
+    wait = backoff_seconds(failures, base=settings.SYNC_INTERVAL_SECONDS, cap=6 * 3600)
+    SyncState.objects.filter(pk=state.pk).update(failures=failures, next_sync_at=Now() + timedelta(seconds=wait))
+
+
+def stop(*, connection: Connection, reason: str) -> None:
+    """End what is under way: the fence is raised, so that a working slice loses its lease at its next page."""
+    SyncRun.objects.active().filter(connection=connection).update(
+        status=WorkStatus.FAILED,
+        fence=F("fence") + 1,
+        lease_until=None,
+        finished_at=Now(),
+        error_code="stopped",
+        error_message=reason,
+    )
