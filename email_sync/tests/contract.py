@@ -1,8 +1,8 @@
 """The contract suite every mail provider passes: subclass `MailProviderContract` and give it a `harness`.
 
-A harness is a mailbox at a real or stand-in server with a door behind the provider's back: it delivers, moves, flags and
-removes as another client would, and tells the truth. `Mirror` is the smallest possible sync engine; after every step its
-picture must equal the harness's `truth()`. Nothing here looks at calls, only at outcomes.
+A harness is a mailbox at a real or stand-in server with a door behind the provider's back: it delivers, moves, flags
+and removes as another client would, and tells the truth. `Mirror` is the smallest possible sync engine; after every
+step its picture must equal the harness's `truth()`. Nothing here looks at calls, only at outcomes.
 
     class TestImapContract(MailProviderContract):
         @pytest.fixture
@@ -103,7 +103,7 @@ class Mirror:
         self.message_ids: dict[str, str] = {}
 
     def sync(self) -> None:
-        """First sync of streams not seen yet, changes of the others; with a provider object of its own, as a run has."""
+        """First sync of streams not seen yet, changes of the others; with a provider of its own, as a run has."""
         with self.harness.provider() as provider:
             for stream in provider.streams(provider.folders()):
                 if stream.key in self.cursors:

@@ -1,7 +1,7 @@
 """A private Dovecot on free loopback ports, with accounts of its own, and the contract's harness over it.
 
-Started as root (then it serves as an ordinary user) or as an ordinary user; state in a folder under /tmp; stopped by pid.
-The door behind the provider's back is `imaplib`, not the provider's own code.
+Started as root (then it serves as an ordinary user) or as an ordinary user; state in a folder under /tmp; stopped by
+pid. The door behind the provider's back is `imaplib`, not the provider's own code.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pwd
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -33,7 +34,7 @@ from email_sync.records import ARCHIVE, DRAFTS, INBOX, SENT, SPAM, TRASH
 from email_sync.tests.contract import MailHarness, Truth
 from email_sync.tests.smtp_sink import SmtpSink, free_port
 
-PASSWORD = "pässword with \"quotes\""
+PASSWORD = 'pässword with "quotes"'
 FOLDERS = {INBOX: "INBOX", SENT: "Sent", ARCHIVE: "Archive", DRAFTS: "Drafts", TRASH: "Trash", SPAM: "Junk"}
 _USES = {"Sent": "\\Sent", "Archive": "\\Archive", "Drafts": "\\Drafts", "Trash": "\\Trash", "Junk": "\\Junk"}
 
@@ -47,8 +48,9 @@ VARIANTS = {
 
 
 def missing() -> str:
-    """"" where Dovecot is installed, else what to do."""
-    return "" if shutil.which("dovecot") else "dovecot is not installed: apt-get install dovecot-imapd dovecot-submissiond"
+    """ "" where Dovecot is installed, else what to do."""
+    remedy = "dovecot is not installed: apt-get install dovecot-imapd dovecot-submissiond"
+    return "" if shutil.which("dovecot") else remedy
 
 
 class Dovecot:
@@ -79,7 +81,7 @@ class Dovecot:
         """Start the process; waits until it answers."""
         command = [shutil.which("dovecot") or "dovecot", "-F", "-c", str(self.root / "dovecot.conf")]
         with (self.root / "stderr").open("wb") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=output)
+            self._process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
         deadline = time.monotonic() + 15
         while not _answers(self.imap_port):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -87,11 +89,17 @@ class Dovecot:
             time.sleep(0.02)
 
     def halt(self) -> None:
-        """End the process; what is on disk stays."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=15)
-            self._process = None
+        """End the server with all its processes; what is on disk stays."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        self._process.wait(timeout=15)
+        patience = time.monotonic() + 1  # processes with a client's connection would stay a while
+        while _lives(self._process.pid):
+            if time.monotonic() > patience:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            time.sleep(0.02)
+        self._process = None
 
     def stop(self) -> None:
         self.halt()
@@ -150,8 +158,10 @@ class Dovecot:
         root = os.getuid() == 0
         login, internal = ("dovenull", "dovecot") if root else (owner, owner)
         internal_group = "dovecot" if root else group
-        submission = self.relay_port and shutil.which("dovecot") and Path("/usr/lib/dovecot/submission").exists()
-        boxes = "\n".join(f"  mailbox {n} {{\n    special_use = {u}\n    auto = subscribe\n  }}" for n, u in _USES.items())
+        submission = self.relay_port != 0
+        boxes = "\n".join(
+            f"  mailbox {name} {{\n    special_use = {use}\n    auto = subscribe\n  }}" for name, use in _USES.items()
+        )
         capability = f"imap_capability = {VARIANTS[self.variant]}" if VARIANTS[self.variant] else ""
         return f"""
 base_dir = {self.root}/run
@@ -177,7 +187,7 @@ mail_location = maildir:{self.root}/home/%u/Maildir
 hostname = dovecot.contract.test
 submission_relay_host = 127.0.0.1
 submission_relay_port = {self.relay_port or 25}
-submission_relay_trusted = yes
+submission_relay_trusted = no
 passdb {{
   driver = passwd-file
   args = username_format=everyone {self.root}/users
@@ -239,6 +249,14 @@ def _mail_owner() -> tuple[str, str]:
     """Whom the mail belongs to: never root."""
     name = "nobody" if os.getuid() == 0 else getpass.getuser()
     return name, grp.getgrgid(pwd.getpwnam(name).pw_gid).gr_name
+
+
+def _lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _answers(port: int) -> bool:
@@ -318,7 +336,8 @@ class DovecotHarness(MailHarness):
 
     def lose_cursor(self) -> None:
         for folder in FOLDERS.values():
-            self.server.admin("mailbox", "update", "-u", self.user, "--uid-validity", str(time.time_ns() % 2**31), folder)
+            value = str(time.time_ns() % 2**31)
+            self.server.admin("mailbox", "update", "-u", self.user, "--uid-validity", value, folder)
 
     def truth(self) -> set[Truth]:
         with self.server.door(self.user) as door:

@@ -7,6 +7,8 @@ import socketserver
 import threading
 from collections.abc import Callable
 
+from email_sync.providers.base import MailAccount
+
 HANG_UP = b"\0hang up\0"
 """In a response: the connection ends there, after what stands before it was sent."""
 
@@ -21,8 +23,10 @@ _PLAIN_SERVER: tuple[Rule, ...] = (
     ("LIST", b'* LIST (\\HasNoChildren) "/" INBOX\r\n%T OK done\r\n'),
     (
         "EXAMINE|SELECT",
-        b"* 3 EXISTS\r\n* FLAGS (\\Seen \\Flagged)\r\n* OK [PERMANENTFLAGS (\\Seen \\Flagged \\*)] yes\r\n"
-        b"* OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT 4] next\r\n%T OK [READ-WRITE] done\r\n",
+        (
+            b"* 3 EXISTS\r\n* FLAGS (\\Seen \\Flagged)\r\n* OK [PERMANENTFLAGS (\\Seen \\Flagged \\*)] yes\r\n"
+            b"* OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT 4] next\r\n%T OK [READ-WRITE] done\r\n"
+        ),
     ),
     ("UID SEARCH", b"* SEARCH 1 2 3\r\n%T OK done\r\n"),
     (".*", b"%T OK done\r\n"),
@@ -71,39 +75,50 @@ class ScriptedImap:
     def _handler(self) -> type[socketserver.StreamRequestHandler]:
         script = self
 
-        class Handler(socketserver.StreamRequestHandler):
-            def handle(self) -> None:
-                script.connections += 1
-                if not self.say(script.greeting):
-                    return
-                while line := self.rfile.readline():
-                    text = line.decode("utf-8", "replace").rstrip("\r\n")
-                    literal = re.search(r"\{(\d+)\}$", text)
-                    if literal:
-                        self.say(b"+ go on\r\n")
-                        self.rfile.read(int(literal[1]))
-                        self.rfile.readline()
-                    said = script.answer(text)
-                    if not self.say(said):
-                        return
-                    if said.startswith(b"+ ") and not self.answered(text.partition(" ")[0]):
-                        return
-
-            def answered(self, tag: str) -> bool:
-                """The client's side of AUTHENTICATE, and the outcome by the rule for `(answer)`."""
-                given = self.rfile.readline().decode().strip()
-                return self.say(script.answer(f"{tag} ({given})"))
-
-            def say(self, said: bytes) -> bool:
-                said, hang_up, _ = said.partition(HANG_UP)
-                self.wfile.write(said)
-                return not hang_up
+        class Handler(_Conversation):
+            def setup(self) -> None:
+                super().setup()
+                self.script = script
 
         return Handler
 
 
+class _Conversation(socketserver.StreamRequestHandler):
+    """One connection to a ScriptedImap."""
+
+    script: ScriptedImap
+
+    def handle(self) -> None:
+        self.script.connections += 1
+        goes_on = self.say(self.script.greeting)
+        while goes_on and (line := self.rfile.readline()):
+            text = line.decode("utf-8", "replace").rstrip("\r\n")
+            if literal := re.search(r"\{(\d+)\}$", text):
+                self.say(b"+ go on\r\n")
+                self.rfile.read(int(literal[1]))
+                self.rfile.readline()
+            goes_on = self.reply(text)
+
+    def reply(self, text: str) -> bool:
+        """Answer a command; after a challenge, the client's answers by the rules for `(answer)`."""
+        tag = text.partition(" ")[0]
+        said = self.script.answer(text)
+        goes_on = self.say(said)
+        while goes_on and said.startswith(b"+ "):
+            said = self.script.answer(f"{tag} ({self.rfile.readline().decode().strip()})")
+            goes_on = self.say(said)
+        return goes_on
+
+    def say(self, said: bytes) -> bool:
+        """False where the script hangs up."""
+        said, hang_up, _ = said.partition(HANG_UP)
+        self.wfile.write(said)
+        return not hang_up
+
+
 class ScriptedLines:
-    """A server that greets and then answers line for line with the given replies, whatever it is told; then hangs up."""
+    """A server that greets and then answers line for line with the given replies, whatever it is told; then hangs
+    up."""
 
     def __init__(self, *replies: bytes) -> None:
         self.replies = replies
@@ -148,3 +163,21 @@ class _Threading(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
 
 
+def account(port: int, /, *, token: str = "", secret: str = "secret", **imap: object) -> MailAccount:
+    """An account whose IMAP and SMTP servers are both at a loopback port."""
+    server: dict[str, object] = {"host": "127.0.0.1", "port": port, "security": "none", "username": "ada", **imap}
+    secrets = {} if token else {"imapPassword": secret, "smtpPassword": secret}
+    return MailAccount("ada@contract.test", token, {"imap": server, "smtp": server}, secrets)
+
+
+def fetch_answer(uid: int, raw: bytes | None, *, items: bytes = b"FLAGS ()", section: bytes = b"BODY[]") -> bytes:
+    """One untagged FETCH with a body as a literal, or NIL."""
+    if raw is None:
+        return b"* %d FETCH (UID %d %s %s NIL)\r\n" % (uid, uid, items, section)
+    return b"* %d FETCH (UID %d %s %s {%d}\r\n%s)\r\n" % (uid, uid, items, section, len(raw), raw)
+
+
+def facts(uid: int, size: int = 100, flags: bytes = b"") -> bytes:
+    """One untagged FETCH with what is asked before a body."""
+    date = b'INTERNALDATE "05-Jan-2026 10:00:00 +0000"'
+    return b"* %d FETCH (UID %d FLAGS (%s) %s RFC822.SIZE %d)\r\n" % (uid, uid, flags, date, size)

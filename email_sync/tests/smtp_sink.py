@@ -1,9 +1,12 @@
-"""An SMTP server that keeps what it is given, and fails on demand: refusals, lost answers, log-ins. Runs in a thread."""
+"""An SMTP server that keeps what it is given, and fails on demand: refusals, lost answers, log-ins. Runs in a
+thread."""
 
 from __future__ import annotations
 
 import base64
+import re
 import socket
+import warnings
 from typing import Any
 
 from aiosmtpd.controller import Controller
@@ -13,7 +16,9 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 class SmtpSink:
     """Listens on a free loopback port. `received` holds (envelope recipients, bytes) in order."""
 
-    def __init__(self, *, users: dict[str, str] | None = None, tokens: dict[str, str] | None = None, **options: Any) -> None:
+    def __init__(
+        self, *, users: dict[str, str] | None = None, tokens: dict[str, str] | None = None, **options: Any
+    ) -> None:
         self.users = users or {}
         self.tokens = tokens or {}
         """Access token → user name, for XOAUTH2 and OAUTHBEARER."""
@@ -56,6 +61,7 @@ class _Controller(Controller):
         login = {"auth_required": wants_login, "auth_require_tls": False, "authenticator": _authenticator(sink)}
         if not wants_login:
             login["auth_exclude_mechanism"] = ["LOGIN", "PLAIN", "XOAUTH2", "OAUTHBEARER"]
+        warnings.filterwarnings("ignore", "Requiring AUTH while not requiring TLS")
         super().__init__(
             _Handler(sink), hostname="127.0.0.1", port=sink.port, server_hostname=hostname, **{**login, **options}
         )
@@ -65,7 +71,11 @@ class _Controller(Controller):
 
 
 class _Server(SMTP):
-    """Also drops the line in the middle of a mail: after 354, before the final dot."""
+    """Also drops the line in the middle of a mail: after 354, before the final dot. Takes the AUTH= that a relay
+    adds."""
+
+    async def smtp_MAIL(self, arg: str | None) -> None:
+        await super().smtp_MAIL(re.sub(r" AUTH=\S+", "", arg or ""))
 
     async def smtp_DATA(self, arg: str) -> None:
         if self.event_handler.sink.drop_at == "354":

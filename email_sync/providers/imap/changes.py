@@ -1,7 +1,7 @@
 """What changed in a folder since a cursor, as cheaply as the server allows.
 
-Three grades (RFC 7162): with QRESYNC one SELECT tells of new, changed and vanished messages; with CONDSTORE changed flags
-are told and expunges found by comparing UID sets; with neither the flags are compared as sets too. The sets a server needs
+Three grades (RFC 7162): with QRESYNC one SELECT tells of new, changed and vanished messages; with CONDSTORE changed
+flags are told and expunges found by comparing UID sets; with neither the flags are compared as sets too. The sets
 travel in the cursor, so that this knows no database.
 """
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 from core.errors import CursorExpired, ProviderRejected
 from email_sync.providers.imap import wire
-from email_sync.providers.imap.connection import Box, Figures, Session
 from email_sync.providers.imap.naming import Cursor, Location, remote_id
+from email_sync.providers.imap.session import Box, Figures, Session
 from email_sync.records import ChangePage, RemoteState
 
 VANISHED_LIMIT = 100_000
-"""A server that forgot old expunges names every UID it no longer has (RFC 7162 3.2.5.2); beyond this, listing is cheaper."""
+"""A server that forgot old expunges names every UID it no longer has (RFC 7162 3.2.5.2): then listing is cheaper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ def cursor_of(box: Box, seen: Seen | None) -> Cursor:
 
 
 def look(session: Session, box: Box) -> Seen | None:
-    """The UID sets, None where the server reports expunges by itself. Bounded by UIDNEXT: later mail is the next cursor's."""
+    """The UID sets under UIDNEXT (later mail is the next cursor's); None where the server reports expunges by
+    itself."""
     if session.qresync and box.modseq:
         return None
     known = set(_search(session, box, ""))
@@ -140,8 +141,8 @@ def _changed_since(session: Session, location: Location, cursor: Cursor, kept: s
 
 
 def _state(location: Location, uid: int, seen: Seen) -> RemoteState:
-    flags: list[wire.Value] = [*([] if uid in seen.unseen else [b"\\Seen"]), *([b"\\Flagged"] if uid in seen.flagged else [])]
-    return location.state(uid, {"FLAGS": flags})
+    held = ((b"\\Seen", uid not in seen.unseen), (b"\\Flagged", uid in seen.flagged))
+    return location.state(uid, {"FLAGS": [flag for flag, is_set in held if is_set]})
 
 
 def _page(location: Location, new: Iterable[int], updated: Iterable[RemoteState], gone: Iterable[int]) -> ChangePage:

@@ -1,26 +1,24 @@
-"""One logged-in IMAP session: socket, TLS, log-in, commands, selected folder.
+"""One logged-in IMAP connection: socket, TLS, log-in, commands and their answers.
 
-Stands on the standard library's `imaplib` for the line protocol and the SASL exchange, and sends commands itself: several
-arguments imaplib cannot say (QRESYNC parameters, 8-bit folder names), and its own `select` and `uid` mix up answers.
+Stands on the standard library's `imaplib` for the line protocol and the SASL exchange, and sends commands itself:
+imaplib cannot say QRESYNC parameters or 8-bit folder names, and its `select` and `uid` mix up answers.
 Everything that goes wrong arrives as `core.errors`.
 """
 
 from __future__ import annotations
 
 import imaplib
-import itertools
 import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from core import egress
-from core.errors import HubError, ProviderAuthError, ProviderError, ProviderRejected, ProviderUnavailable, RemoteMissing
+from core.errors import HubError, ProviderAuthError, ProviderError, ProviderRejected, ProviderUnavailable
 from email_sync.providers.imap import settings, wire
 from email_sync.providers.imap.errors import ConnectionLost, login_refusal, refusal, words
-from email_sync.providers.imap.folders import Listed, listed, wire_name
 from email_sync.providers.imap.settings import Endpoint
 
 CONNECT_SECONDS = 15.0
@@ -29,8 +27,9 @@ LITERAL_LIMIT = 64 * 1024 * 1024
 """A server that announces more is not believed; bodies are asked for in smaller pieces."""
 LINE_LIMIT = 16 * 1024 * 1024
 """A SEARCH answer is one line: two million UIDs."""
+ANSWER_LIMIT = 256 * 1024 * 1024
+"""All that one command may bring: nothing we ask for is near it."""
 
-SEARCH_LIMIT = 5_000_000
 _FIGURE = re.compile(rb"\s*(\d+)")
 _GREETED_BYE = re.compile(r"\* BYE ([^\r\n']*)")
 
@@ -42,6 +41,7 @@ class _Transport(imaplib.IMAP4):
 
     def __init__(self, to: Endpoint) -> None:
         self.endpoint = to
+        self.budget = ANSWER_LIMIT
         super().__init__(to.host, to.port, CONNECT_SECONDS)
 
     def _create_socket(self, timeout: float | None) -> socket.socket:
@@ -56,7 +56,18 @@ class _Transport(imaplib.IMAP4):
     def read(self, size: int) -> bytes:
         if size > LITERAL_LIMIT:
             raise self.abort("literal over the limit")
+        self._spend(size)
         return super().read(size)
+
+    def readline(self) -> bytes:
+        line = super().readline()
+        self._spend(len(line))
+        return line
+
+    def _spend(self, size: int) -> None:
+        self.budget -= size
+        if self.budget < 0:
+            raise self.abort("answer over the limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,44 +94,14 @@ class Reply:
         return int(found[1]) if found else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A selected folder as the server described it."""
-
-    folder_id: str
-    writable: bool
-    uidvalidity: int
-    uidnext: int
-    messages: int
-    modseq: int
-    """HIGHESTMODSEQ; 0 where the folder has none."""
-    flags: frozenset[str] | None = None
-    """PERMANENTFLAGS, lower case; None where the server did not say (then any, RFC 3501 7.1)."""
-    changed: wire.Fetched = field(default_factory=wire.Fetched)
-    vanished: wire.Ranges = field(default_factory=list)
-    """What a QRESYNC select told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What STATUS tells without selecting."""
-
-    uidvalidity: int
-    uidnext: int
-    messages: int
-    modseq: int
-
-
-class Session:
-    """A connection for the time of one provider object. Opens on first use, again after a loss."""
+class Connection:
+    """Commands and answers. Opens on first use, again after a loss."""
 
     def __init__(self, to: Endpoint) -> None:
         self.endpoint = to
-        self.box: Box | None = None
         self._imap: _Transport | None = None
         self._capabilities: frozenset[str] = frozenset()
         self._enabled: frozenset[str] = frozenset()
-        self._folders: list[Listed] | None = None
 
     # --- opening and closing ----------------------------------------------------------------------------------
 
@@ -147,7 +128,8 @@ class Session:
 
     def close(self) -> None:
         """Log out; never raises."""
-        imap, self._imap, self.box = self._imap, None, None
+        imap, self._imap = self._imap, None
+        self._lost()
         if imap is None:
             return
         try:
@@ -162,10 +144,14 @@ class Session:
         self._transport()
 
     def _drop(self) -> None:
-        imap, self._imap, self.box = self._imap, None, None
-        self._capabilities = frozenset()
+        imap, self._imap = self._imap, None
+        self._lost()
         if imap is not None:
             _hang_up(imap)
+
+    def _lost(self) -> None:
+        """Forget what was true of the connection that ended."""
+        self._capabilities = self._enabled = frozenset()
 
     def _transport(self) -> _Transport:
         if self._imap is None:
@@ -249,6 +235,7 @@ class Session:
         with self._speaking():
             # Untagged leftovers belong to earlier commands; only a BYE still means something.
             imap.untagged_responses = {k: v for k, v in imap.untagged_responses.items() if k == "BYE"}
+            imap.budget = ANSWER_LIMIT
             tag: bytes = imap._new_tag()
             line = b" ".join([tag, *(a.encode("ascii") if isinstance(a, str) else a for a in arguments)])
             if literal is not None:
@@ -309,133 +296,6 @@ class Session:
         """A session that never logged in is of no use."""
         if not self._capabilities:
             self._drop()
-
-    # --- folders ----------------------------------------------------------------------------------------------
-
-    def folders(self, *, fresh: bool = False) -> list[Listed]:
-        """What LIST tells, once per session unless `fresh`."""
-        if self._folders is None or fresh:
-            extended = {"LIST-EXTENDED", "SPECIAL-USE"} <= self.capabilities
-            asked = ('""', '"*"', "RETURN (SPECIAL-USE)") if extended else ('""', '"*"')
-            reply = self.demand("LIST", *asked)
-            self._folders = listed(reply.untagged.get("LIST", []))
-        return self._folders
-
-    def wire_name(self, folder_id: str) -> bytes:
-        """The folder's quoted name as the server knows it."""
-        return wire.quote(wire_name(folder_id, self.folders))
-
-    def examine(self, folder_id: str, *, since: tuple[int, int] | None = None) -> Box:
-        """Select for reading, with fresh figures. `since` (uidvalidity, modseq) asks for what changed (QRESYNC)."""
-        return self._select("EXAMINE", folder_id, since)
-
-    def select(self, folder_id: str) -> Box:
-        """Select for writing. ProviderRejected where the folder is read-only."""
-        box = self._select("SELECT", folder_id, None)
-        if not box.writable:
-            raise ProviderRejected(f"The folder {folder_id} is read-only.")
-        return box
-
-    def on(self, folder_id: str) -> Box:
-        """The selected folder, selecting it for reading where another one is."""
-        if self.box is not None and self.box.folder_id == folder_id:
-            return self.box
-        return self.examine(folder_id)
-
-    def _select(self, verb: str, folder_id: str, since: tuple[int, int] | None) -> Box:
-        parameters: tuple[str, ...] = ()
-        if since is not None:
-            parameters = (f"(QRESYNC ({since[0]} {since[1]}))",)
-        elif self.condstore and "CONDSTORE" not in self._enabled:
-            parameters = ("(CONDSTORE)",)
-        name = self.wire_name(folder_id)
-        self.box = None
-        reply = self.command(verb, name, *parameters)
-        if not reply.ok:
-            raise self._why_not(folder_id, reply)
-        self.box = _box(folder_id, verb, reply, numbered=self.condstore)
-        if self.box.messages and not self.box.uidnext:  # UIDNEXT is not required before RFC 9051
-            self.box = replace(self.box, uidnext=max(self.search("ALL"), default=0) + 1)
-        return self.box
-
-    def _why_not(self, folder_id: str, reply: Reply) -> ProviderError:
-        """Not every server says NONEXISTENT; whether the folder is listed tells."""
-        error = refusal(reply.text, ProviderUnavailable)
-        if isinstance(error, RemoteMissing) or any(e.folder.remote_id == folder_id for e in self.folders(fresh=True)):
-            return error
-        return RemoteMissing(f"The folder {folder_id} is gone.")
-
-    def status(self, folder_id: str) -> Figures:
-        """Figures without selecting; not for the selected folder (RFC 3501 6.3.10)."""
-        items = "MESSAGES UIDNEXT UIDVALIDITY" + (" HIGHESTMODSEQ" if self.condstore else "")
-        reply = self.command("STATUS", self.wire_name(folder_id), f"({items})")
-        if not reply.ok:
-            raise self._why_not(folder_id, reply)
-        try:
-            values = wire.tokens(reply.untagged.get("STATUS", []))
-            given = wire.pairs(values[-1] if values and isinstance(values[-1], list) else [])
-            names = ("UIDVALIDITY", "UIDNEXT", "MESSAGES", "HIGHESTMODSEQ")
-            return Figures(*(wire.number(given.get(name)) for name in names))
-        except wire.Garbled:
-            return Figures(0, 0, 0, 0)
-
-    # --- reading the selected folder --------------------------------------------------------------------------
-
-    def search(self, criteria: str) -> list[int]:
-        """UIDs of the selected folder, ascending. As ranges where the server can (RFC 4731)."""
-        verb = "UID SEARCH RETURN (ALL)" if "ESEARCH" in self.capabilities else "UID SEARCH"
-        reply = self.demand(verb, criteria)
-        try:
-            return sorted(set(_found(reply)))
-        except wire.Garbled:
-            raise ProviderUnavailable("The server's answer to SEARCH cannot be read.") from None
-
-    def fetch(self, uids: str, items: str, modifier: str = "") -> wire.Fetched:
-        """FETCH answers by UID; a refusal is raised as ProviderRejected unless its code says otherwise."""
-        command = ("UID FETCH", uids, f"({items})", *((modifier,) if modifier else ()))
-        reply = self.demand(*command, otherwise=ProviderRejected)
-        return wire.fetched(reply.untagged.get("FETCH", []))
-
-
-def _found(reply: Reply) -> Iterator[int]:
-    for line in reply.untagged.get("SEARCH", []):
-        yield from (int(uid) for uid in (line.split() if isinstance(line, bytes) else ()) if uid.isdigit())
-    for line in reply.untagged.get("ESEARCH", []):
-        values = wire.tokens([line])
-        uids = [value for name, value in itertools.pairwise(values) if name == b"ALL"]
-        found = wire.ranges(uids[0].decode("ascii", "replace")) if uids and isinstance(uids[0], bytes) else []
-        if wire.size(found) > SEARCH_LIMIT:
-            raise wire.Garbled
-        yield from wire.expand(found)
-
-
-def _box(folder_id: str, verb: str, reply: Reply, *, numbered: bool) -> Box:
-    return Box(
-        folder_id=folder_id,
-        writable=verb == "SELECT" and "READ-ONLY" not in reply.untagged,
-        uidvalidity=reply.number("UIDVALIDITY"),
-        uidnext=reply.number("UIDNEXT"),
-        messages=reply.number("EXISTS"),
-        modseq=reply.number("HIGHESTMODSEQ") if numbered and "NOMODSEQ" not in reply.untagged else 0,
-        flags=_permanent_flags(reply),
-        changed=wire.fetched(reply.untagged.get("FETCH", [])),
-        vanished=_vanished(reply),
-    )
-
-
-def _permanent_flags(reply: Reply) -> frozenset[str] | None:
-    try:
-        return wire.words(wire.tokens([reply.line("PERMANENTFLAGS")])[0])
-    except (wire.Garbled, IndexError):
-        return None
-
-
-def _vanished(reply: Reply) -> wire.Ranges:
-    try:
-        lines = [line for line in reply.untagged.get("VANISHED", []) if isinstance(line, bytes)]
-        return [pair for line in lines for pair in wire.ranges(line.split()[-1].decode("ascii", "replace"))]
-    except (wire.Garbled, IndexError):
-        raise ProviderUnavailable("The server's answer to SELECT cannot be read.") from None
 
 
 def _hang_up(imap: _Transport) -> None:

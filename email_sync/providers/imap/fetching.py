@@ -1,7 +1,7 @@
 """Fetching messages and states in bulk, so that one bad message never hides the others.
 
-What a server refuses or garbles is asked for again in halves until the bad message stands alone (reference 8.50). A message
-that cannot be had at all still comes, with its header or with nothing, marked as truncated.
+What a server refuses or garbles is asked for again in halves until the bad message stands alone (reference 8.50). A
+message that cannot be had at all still comes, with its header or with nothing, marked as truncated.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from email.policy import compat32
 from core.errors import ProviderRejected, RemoteMissing
 from email_sync.parsing.text import decode_transfer
 from email_sync.providers.imap import wire
-from email_sync.providers.imap.connection import Box, Session
 from email_sync.providers.imap.errors import ConnectionLost
 from email_sync.providers.imap.naming import Location, content_key, received_at
+from email_sync.providers.imap.session import Box, Session
 from email_sync.records import RemoteMessage, RemoteState
 
 SMALL = 256 * 1024
@@ -24,7 +24,7 @@ SMALL = 256 * 1024
 HUGE = 50 * 1024 * 1024
 BEGINNING = 4 * 1024 * 1024
 """Of a huge message only this much is fetched."""
-TOGETHER = 100
+TOGETHER = 200
 TOGETHER_BYTES = 8 * 1024 * 1024
 STATES_TOGETHER = 1000
 
@@ -58,8 +58,8 @@ def _halves(session: Session, uids: Sequence[int], items: str) -> wire.Fetched:
 
 
 def newest(session: Session, box: Box, bound: int, limit: int) -> list[int]:
-    """Up to `limit` UIDs under `bound`, descending. Looks in windows as wide as the folder is thin, because naming every
-    UID for every page would make a first sync quadratic."""
+    """Up to `limit` UIDs under `bound`, descending. Looks in windows as wide as the folder is thin: naming every UID
+    for every page would make a first sync quadratic."""
     found: list[int] = []
     width = max(limit, limit * box.uidnext // max(box.messages, 1))
     while bound > 1 and len(found) < limit and box.messages:
@@ -111,9 +111,7 @@ def _batches(uids: Sequence[int], facts: wire.Fetched) -> Iterator[list[int]]:
         yield batch
 
 
-def _bodies(
-    session: Session, folder: str, uids: list[int], facts: wire.Fetched
-) -> Iterator[tuple[int, bytes, bool]]:
+def _bodies(session: Session, folder: str, uids: list[int], facts: wire.Fetched) -> Iterator[tuple[int, bytes, bool]]:
     """(UID, raw, truncated). A connection that breaks here may have broken over one message: each is tried alone."""
     huge = len(uids) == 1 and _size(facts[uids[0]]) > HUGE
     wanted = f"BODY.PEEK[]<0.{BEGINNING}>" if huge else "BODY.PEEK[]"
@@ -158,10 +156,11 @@ def header_of(fields: wire.Fields) -> bytes:
 
 def _message(location: Location, uid: int, fields: wire.Fields, raw: bytes, truncated: bool) -> RemoteMessage:
     size = fields.get("RFC822.SIZE")
+    arrived = received_at(fields.get("INTERNALDATE"))
     return RemoteMessage(
-        state=location.state(uid, fields, content_key(raw, fields)),
-        received_at=received_at(fields.get("INTERNALDATE")),
-        size=wire.number(size) if isinstance(size, bytes) and size.isdigit() else len(raw),
+        state=location.state(uid, fields, content_key(raw, arrived, size)),
+        received_at=arrived,
+        size=int(size) if isinstance(size, bytes) and size.isdigit() else len(raw),
         raw=raw,
         truncated=truncated,
     )
@@ -179,7 +178,7 @@ def whole(session: Session, uid: int) -> bytes:
 
 
 def part(session: Session, uid: int, part_id: str) -> bytes:
-    """One part of a message by the server's own reading of its structure, decoded. RemoteMissing where there is none."""
+    """One part of a message, decoded, by the server's reading of its structure. RemoteMissing where there is none."""
     if not _PART_ID.fullmatch(part_id):
         raise RemoteMissing("The message has no such part.")
     header = section(gather(session, [uid], f"UID BODY.PEEK[{part_id}.MIME]").get(uid, {}))
@@ -211,8 +210,10 @@ def states(session: Session, location: Location, uids: Sequence[int]) -> Iterato
         unknown = [uid for uid in chunk if uid not in found]
         if unknown:  # gone, or its header cannot be read: its flags can
             found.update(gather(session, unknown, f"{location.items} {FACTS}"))
-        yield [
-            location.state(uid, found[uid], content_key(header_of(found[uid]), found[uid]))
-            for uid in chunk
-            if uid in found
-        ]
+        yield [keyed_state(location, uid, found[uid]) for uid in chunk if uid in found]
+
+
+def keyed_state(location: Location, uid: int, fields: wire.Fields) -> RemoteState:
+    """The state from an answer that also has FACTS and MESSAGE_ID."""
+    arrived, size = received_at(fields.get("INTERNALDATE")), fields.get("RFC822.SIZE")
+    return location.state(uid, fields, content_key(header_of(fields), arrived, size))

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from imapclient.imap_utf7 import decode as decode_utf7  # type: ignore[import-untyped]
+from imapclient.imap_utf7 import decode as decode_utf7
 from imapclient.imap_utf7 import encode as encode_utf7
 
 from core.errors import RemoteMissing
@@ -17,7 +17,9 @@ FOLDER_ID_LIMIT = 470
 """Longer names get a hashed id, so that a remote id stays within 500 characters."""
 _HASHED = "#sha256:"
 
-_SPECIAL_USE = {"\\sent": SENT, "\\archive": ARCHIVE, "\\drafts": DRAFTS, "\\trash": TRASH, "\\junk": SPAM, "\\inbox": INBOX}
+_SPECIAL_USE = {
+    "\\inbox": INBOX, "\\sent": SENT, "\\archive": ARCHIVE, "\\drafts": DRAFTS, "\\trash": TRASH, "\\junk": SPAM,
+}  # fmt: skip
 _VIRTUAL = {"\\all", "\\flagged", "\\important"}
 """RFC 6154, 8457: views of messages that are in other folders too; to sync them would double everything."""
 _UNUSABLE = {"\\noselect", "\\nonexistent"}
@@ -27,11 +29,11 @@ _ORDER = {INBOX: 0, SENT: 1, ARCHIVE: 2, TRASH: 4, SPAM: 5}
 # Portuguese, Dutch, Danish, Swedish, Norwegian, Finnish, Polish, Czech, Hungarian, Turkish, Russian, Japanese, Chinese,
 # Korean. Compared without case.
 _NAMES: dict[str, str] = {
-    SENT: "sent|sent items|sent messages|sent mail|gesendet|gesendete objekte|gesendete elemente|envoyés|éléments envoyés"
-    "|messages envoyés|enviados|elementos enviados|mensajes enviados|itens enviados|inviata|inviati|posta inviata"
-    "|verzonden|verzonden items|sendt|sendt post|skickat|skickade|sendte elementer|lähetetyt|wysłane|elementy wysłane"
-    "|odeslané|odeslaná pošta|elküldött|elküldött elemek|gönderilmiş öğeler|gönderilenler|отправленные|送信済み"
-    "|送信済みアイテム|已发送|已发送邮件|寄件備份|보낸편지함",
+    SENT: "sent|sent items|sent messages|sent mail|gesendet|gesendete objekte|gesendete elemente|envoyés"
+    "|éléments envoyés|messages envoyés|enviados|elementos enviados|mensajes enviados|itens enviados|inviata|inviati"
+    "|posta inviata|verzonden|verzonden items|sendt|sendt post|skickat|skickade|sendte elementer|lähetetyt|wysłane"
+    "|elementy wysłane|odeslané|odeslaná pošta|elküldött|elküldött elemek|gönderilmiş öğeler|gönderilenler"
+    "|отправленные|送信済み|送信済みアイテム|已发送|已发送邮件|寄件備份|보낸편지함",
     DRAFTS: "drafts|draft|entwürfe|brouillons|borradores|bozze|rascunhos|concepten|kladder|utkast|luonnokset|szkice"
     "|wersje robocze|koncepty|rozepsané|piszkozatok|taslaklar|черновики|下書き|草稿|草稿箱|임시보관함",
     ARCHIVE: "archive|archives|archiv|archivo|archivio|arquivo|archief|arkiv|arkisto|archiwum|archívum|arşiv|архив"

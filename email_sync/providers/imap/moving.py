@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from core.errors import ProviderRejected, RemoteMissing
 from email_sync.providers.imap import wire
-from email_sync.providers.imap.connection import Reply, Session
-from email_sync.providers.imap.fetching import FACTS, MESSAGE_ID, gather, header_of
-from email_sync.providers.imap.naming import Location, Place, content_key, message_id, remote_id
+from email_sync.providers.imap.connection import Reply
+from email_sync.providers.imap.fetching import FACTS, MESSAGE_ID, gather, header_of, keyed_state
+from email_sync.providers.imap.naming import Location, message_id, place, remote_id
+from email_sync.providers.imap.session import Session
 from email_sync.records import ARCHIVE, SENT, OutgoingMail, RemoteFolder, RemoteState, SentMail
 
 STORED_TOGETHER = 500
@@ -44,8 +45,7 @@ def relabel(session: Session, location: Location, uid: int, archived: bool) -> R
     _require(session, location, uid)
     verb = "-X-GM-LABELS" if archived else "+X-GM-LABELS"
     session.demand("UID STORE", str(uid), verb, "(\\Inbox)", otherwise=ProviderRejected)
-    fields = _require(session, location, uid)
-    return location.state(uid, fields, content_key(header_of(fields), fields))
+    return keyed_state(location, uid, _require(session, location, uid))
 
 
 def move(session: Session, source: Location, uid: int, role: str) -> RemoteState | None:
@@ -54,14 +54,14 @@ def move(session: Session, source: Location, uid: int, role: str) -> RemoteState
     if session.select(source.folder.remote_id).uidvalidity != source.uidvalidity:
         raise RemoteMissing()
     fields = _require(session, source, uid)
-    key = content_key(header_of(fields), fields)
     if target.remote_id == source.folder.remote_id:
-        return source.state(uid, fields, key)
+        return keyed_state(source, uid, fields)
     reply = _move(session, uid, session.wire_name(target.remote_id))
-    copied = _COPIED.search(b"\n".join([reply.text, *(p for p in reply.untagged.get("OK", []) if isinstance(p, bytes))]))
+    said = [reply.text, *(line for line in reply.untagged.get("OK", []) if isinstance(line, bytes))]
+    copied = _COPIED.search(b"\n".join(said))
     if copied is None:
         return None
-    return Location(int(copied[1]), target).state(int(copied[2]), fields, key)
+    return keyed_state(Location(int(copied[1]), target), int(copied[2]), fields)
 
 
 def _require(session: Session, location: Location, uid: int) -> wire.Fields:
@@ -155,9 +155,13 @@ def file_copy(session: Session, mail: OutgoingMail) -> SentMail:
     return SentMail(filed, message_id=mail.message_id)
 
 
-def grouped(places: Sequence[Place]) -> dict[tuple[str, int], list[int]]:
-    """UIDs by folder and its UIDVALIDITY."""
+def grouped(remote_ids: Sequence[str]) -> dict[tuple[str, int], list[int]]:
+    """UIDs by folder and its UIDVALIDITY. What is no id of ours names nothing and is left out."""
     groups: dict[tuple[str, int], list[int]] = {}
-    for uidvalidity, uid, folder in places:
+    for text in remote_ids:
+        try:
+            uidvalidity, uid, folder = place(text)
+        except RemoteMissing:
+            continue
         groups.setdefault((folder, uidvalidity), []).append(uid)
     return groups

@@ -10,11 +10,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from core.errors import CursorExpired, RemoteMissing
-from email_sync.providers.imap.wire import Fields, Value, number, words
+from email_sync.providers.imap.wire import Fields, Value, words
 from email_sync.records import ARCHIVE, RemoteFolder, RemoteState
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -80,8 +80,8 @@ def received_at(value: Value) -> datetime:
     day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = found.groups()
     offset = timedelta(hours=int(zone_hours), minutes=int(zone_minutes)) * (-1 if sign == b"-" else 1)
     try:
-        local = datetime(int(year), _MONTHS[month.lower()], int(day), int(hour), int(minute), min(int(second), 59))
-        return local.replace(tzinfo=timezone(offset)).astimezone(UTC)
+        clock = int(hour), int(minute), min(int(second), 59)
+        return datetime(int(year), _MONTHS[month.lower()], int(day), *clock, tzinfo=UTC) - offset
     except (ValueError, KeyError, OverflowError):
         return EPOCH
 
@@ -93,13 +93,14 @@ def message_id(header: bytes) -> bytes:
     return b" ".join(found[1].split()) if found else b""
 
 
-def content_key(header: bytes, fields: Fields) -> str:
-    """The same for a message and its moved copy: a move keeps Message-ID, INTERNALDATE and size (RFC 6851 3.3)."""
+def content_key(header: bytes, arrived: datetime, size: Value) -> str:
+    """The same for a message and its moved copy: a move keeps Message-ID, INTERNALDATE and RFC822.SIZE (RFC 6851 3.3).
+    "" where the message has no Message-ID."""
     name = message_id(header)
     if not name:
         return ""
-    epoch = int(received_at(fields.get("INTERNALDATE")).timestamp())
-    return hashlib.sha256(b"%s\0%d\0%d" % (name, epoch, number(fields.get("RFC822.SIZE")))).hexdigest()
+    figure = size if isinstance(size, bytes) else b""
+    return hashlib.sha256(b"%s\0%d\0%s" % (name, int(arrived.timestamp()), figure)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from core.errors import CursorExpired, HubError, RemoteMissing
 from email_sync.parsing import message as parser
 from email_sync.providers.base import MailAccount, MailProvider
 from email_sync.providers.imap import changes, fetching, folders, moving, smtp
-from email_sync.providers.imap.connection import Session
 from email_sync.providers.imap.naming import Cursor, Location, place, remote_id
+from email_sync.providers.imap.session import Session
 from email_sync.providers.imap.settings import endpoint
 from email_sync.records import (
     ARCHIVE,
@@ -30,8 +30,8 @@ from email_sync.records import (
 )
 
 WHOLE = 8 * 1024 * 1024
-"""Up to this size an attachment is cut out by our own parser, whose part numbers the caller has; the server may number the
-parts of malformed mail differently. Of larger messages only the part is fetched."""
+"""Up to this size an attachment is cut out by our own parser, whose part numbers the caller has; the server may number
+the parts of malformed mail differently. Of larger messages only the part is fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class Imap(MailProvider):
     def check(
         cls, settings: Mapping[str, object], secrets: Mapping[str, str], *, email: str = "", access_token: str = ""
     ) -> Checked:
-        """Log in at both servers. ProviderAuthError, ProviderUnavailable, ProviderRejected, NotConfigured or EgressRefused,
-        whose `fields` name the side: `{"imap": [words]}` or `{"smtp": [words]}`."""
+        """Log in at both servers. Raises ProviderAuthError, ProviderUnavailable, ProviderRejected, NotConfigured or
+        EgressRefused, whose `fields` name the side: `{"imap": [words]}` or `{"smtp": [words]}`."""
         account = MailAccount(email, access_token, settings, secrets)
         with _blamed_on("imap"), cls(account) as provider:
             found = Checked(tuple(provider.folders()), provider._session.capabilities)
@@ -104,10 +104,10 @@ class Imap(MailProvider):
         return IdPage(ids, following, box.messages)
 
     def fetch(self, stream: Stream, remote_ids: Sequence[str]) -> Iterator[RemoteMessage]:
-        places = [place(text) for text in remote_ids]
-        for (folder, uidvalidity), uids in moving.grouped([p for p in places if p.folder == stream.key]).items():
-            location = self._location(stream.folder or self._folder(folder), uidvalidity)
-            yield from fetching.messages(self._session, location, uids)
+        for (folder, uidvalidity), uids in moving.grouped(remote_ids).items():
+            if folder == stream.key:
+                location = self._location(stream.folder or self._folder(folder), uidvalidity)
+                yield from fetching.messages(self._session, location, uids)
 
     def states(self, stream: Stream) -> Iterator[list[RemoteState]]:
         box = self._session.examine(stream.key)
@@ -131,7 +131,7 @@ class Imap(MailProvider):
 
     def set_flags(self, remote_ids: Sequence[str], *, read: bool | None = None, starred: bool | None = None) -> None:
         flags = {flag: value for flag, value in (("\\Seen", read), ("\\Flagged", starred)) if value is not None}
-        for (folder, uidvalidity), uids in moving.grouped([place(text) for text in remote_ids]).items():
+        for (folder, uidvalidity), uids in moving.grouped(remote_ids).items():
             moving.store(self._session, folder, uidvalidity, uids, flags)
 
     def set_archived(self, remote_id: str, archived: bool) -> RemoteState | None:

@@ -1,7 +1,7 @@
 """Sending by SMTP submission (RFC 6409, 5321, 4954), one mail per connection, with an outcome that is never guessed.
 
-Before the final dot nothing was taken: ProviderUnavailable. Once the dot left, only a reply says what happened; without one
-the outcome is unknown.
+Before the final dot nothing was taken: ProviderUnavailable. Once the dot left, only a reply says what happened; without
+one the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from email_sync.records import OutgoingMail, SentMail
 CONNECT_SECONDS = 15.0
 OPERATION_SECONDS = 60.0
 VERDICT_SECONDS = 180.0
-"""For the reply to the final dot: servers scan the mail before they answer (RFC 5321 4.5.3.2.6 says up to ten minutes)."""
+"""For the reply to the final dot: servers scan the mail first (RFC 5321 4.5.3.2.6 grants them ten minutes)."""
 
 _BUSY = re.compile(r"(?:^|\s)4\.7\.\d|(?i:too many|rate limit|throttl|greylist)")
 _LOGIN_SWITCHED_OFF = re.compile(r"(?i)SmtpClientAuthentication is disabled|5\.7\.57\b")
@@ -133,7 +133,8 @@ def _log_in(connection: _Connection) -> None:
     elif "LOGIN" in offered:
         _command_auth(connection, "LOGIN", [to.username.encode(), to.password.encode()])
     else:
-        raise ProviderRejected("The server offers no way to log in that we know: " + clean_words(" ".join(sorted(offered))))
+        ways = clean_words(" ".join(sorted(offered)))
+        raise ProviderRejected(f"The server offers no way to log in that we know: {ways}.")
 
 
 def _command_auth(connection: _Connection, mechanism: str, answers: Sequence[bytes], surrender: bytes = b"") -> None:
@@ -182,7 +183,7 @@ def _options(connection: _Connection, mail: OutgoingMail) -> list[str]:
 
 
 def _wire_address(connection: _Connection, address: str) -> str | None:
-    """The address for the envelope: a foreign domain as punycode; None where only SMTPUTF8 (RFC 6531) could carry it."""
+    """The address for the envelope, its domain as punycode; None where only SMTPUTF8 (RFC 6531) could carry it."""
     local, _, domain = address.rpartition("@")
     if not address.isprintable() or any(character in address for character in "<> "):
         return None
@@ -203,7 +204,7 @@ def _envelope(connection: _Connection, mail: OutgoingMail, options: Sequence[str
     if "smtputf8" in options:
         connection.command_encoding = "utf-8"
     status, words = connection.mail(sender, options)
-    if status != 250:
+    if not _positive(status):
         raise _refusal(status, words, ProviderRejected)
     refusals = {address: error for address in mail.recipients if (error := _recipient(connection, address))}
     if len(refusals) == len(set(mail.recipients)):
@@ -212,14 +213,14 @@ def _envelope(connection: _Connection, mail: OutgoingMail, options: Sequence[str
 
 
 def _recipient(connection: _Connection, address: str) -> ProviderError | None:
-    """None where the server takes the recipient (250, or 251: will forward)."""
+    """None where the server takes the recipient."""
     text = _wire_address(connection, address)
     if text is None:
         return ProviderRejected(f"The server cannot carry the address {clean_words(address)}.")
     status, words = connection.rcpt(text)
     if status == 421:  # the server is leaving; nothing was taken
         raise _refusal(status, words, ProviderUnavailable)
-    return None if status in (250, 251) else _refusal(status, words, ProviderRejected)
+    return None if _positive(status) else _refusal(status, words, ProviderRejected)
 
 
 def _worst(errors: Sequence[ProviderError]) -> ProviderError:
@@ -243,7 +244,7 @@ def _data(connection: _Connection, mime: bytes) -> None:
         status, words = connection.getreply()
     except (smtplib.SMTPException, OSError) as error:
         raise ProviderOutcomeUnknown() from error
-    if status == 250:
+    if _positive(status):
         return
     if 400 <= status < 600:
         raise _refusal(status, words, ProviderRejected)
@@ -251,6 +252,11 @@ def _data(connection: _Connection, mime: bytes) -> None:
 
 
 # --- the answers ----------------------------------------------------------------------------------------------
+
+
+def _positive(status: int) -> bool:
+    """The first digit decides, also of a code nobody has heard of (RFC 5321 4.3.2)."""
+    return 200 <= status < 300
 
 
 def _refusal(status: int, words: bytes | str, otherwise: type[ProviderError]) -> ProviderError:

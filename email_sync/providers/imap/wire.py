@@ -1,8 +1,8 @@
 """Reading IMAP responses (RFC 3501, 9051): a small tokenizer over what `imaplib` collected, and sequence sets.
 
-Written for bulk: IMAPClient's parser in Python is what limits it to a fifth of the server's speed
-(reference/performance.md). A response that cannot be read raises `Garbled`; `fetched` sets such a one aside and reads on,
-because one bad message must not hide the others.
+Written for bulk: IMAPClient's parser limits it to a fifth of the server's speed (reference/performance.md). A response
+that cannot be read raises `Garbled`; `fetched` sets such a one aside and reads on, because one bad message must not
+hide the others.
 """
 
 from __future__ import annotations
