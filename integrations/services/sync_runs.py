@@ -17,7 +17,7 @@ from typing import Protocol
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from core.errors import (
     Conflict,
@@ -161,7 +161,7 @@ def _after_error(run: SyncRun, connection: Connection, error: Exception) -> None
     try:
         if isinstance(error, ProviderRateLimited):
             wait = min(error.retry_after, MAX_WAIT_SECONDS)
-            run.retry(after_seconds=wait, code=code, message=message, attempts=F("attempts") - 1)
+            run.retry(after_seconds=wait, code=code, message=message, attempts=Greatest(F("attempts") - 1, 0))
         elif isinstance(error, (ProviderAuthError, NeedsReauth)):
             connection.note_error(code=code, message=message, needs_reauth=True)
             run.fail(code=code, message=message)
