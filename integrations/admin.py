@@ -200,8 +200,8 @@ def _duration(seconds: int | None) -> str:
 
 def sync_words(sync: standing.SyncStanding) -> str:
     """One kind of sync in a line."""
-    words = [sync.status]
-    if sync.run is not None and sync.status in (standing.QUEUED, standing.SYNCING):
+    words = [sync.status.label]
+    if sync.run is not None and sync.status in standing.UNDER_WAY:
         words.append(progress_words(sync.run))
     state = sync.state
     if state is not None and state.coverage_stored is not None:

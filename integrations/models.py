@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -55,8 +55,9 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return self.filter(disconnected_at__isnull=True)
 
     def syncing(self) -> Self:
-        """Those a schedule may touch: connected, not paused, grant not dead."""
-        return self.connected().filter(paused=False, needs_reauth=False)
+        """Those a schedule may touch: connected, not paused, grant not dead, and their user still a member."""
+        member = self.filter(user__is_active=True, user__memberships__workspace=F("workspace"))
+        return member.connected().filter(paused=False, needs_reauth=False)
 
     def find(self, connection_id: object) -> Connection:
         """One by id; NotFound for a foreign, malformed or missing id alike."""

@@ -13,7 +13,8 @@ from rest_framework import serializers
 from core.api.pagination import PageParameters
 from core.api.serializers import CamelSerializer, IsoDateTimeField, wire_time
 from core.errors import InvalidInput
-from integrations.models import Connection, SyncRun, SyncState, Visibility
+from core.work import WorkStatus
+from integrations.models import Connection, ConnectionStatus, SyncRun, SyncState, Visibility
 from integrations.oauth.base import CAPABILITIES, ConnectionProvider, OAuthProvider
 from integrations.oauth.imap import Imap
 from integrations.services import capabilities, standing
@@ -97,7 +98,7 @@ def sync_standing(sync: standing.SyncStanding) -> dict[str, Any]:
     """One kind of sync of a connection."""
     run = sync.run
     return {
-        "status": sync.status,
+        "status": str(sync.status),
         "lastSyncedAt": _time(sync.state.last_synced_at if sync.state else None),
         "nextSyncAt": _time(sync.next_sync_at),
         "progress": {
@@ -279,7 +280,7 @@ class ConnectionShape(CamelSerializer):
     provider = serializers.CharField()
     account_email = serializers.EmailField()
     display_name = serializers.CharField()
-    status = serializers.ChoiceField(choices=["active", "needs_reauth", "error", "paused", "disconnected"])
+    status = serializers.ChoiceField(choices=ConnectionStatus.choices)
     scopes = serializers.ListField(child=serializers.CharField())
     capabilities = serializers.ListField(child=serializers.CharField())
     visibility = serializers.ChoiceField(choices=Visibility.choices)
@@ -297,7 +298,7 @@ class RunShape(CamelSerializer):
     id = serializers.UUIDField()
     connection_id = serializers.UUIDField()
     type = serializers.CharField()
-    status = serializers.ChoiceField(choices=["queued", "running", "done", "failed"])
+    status = serializers.ChoiceField(choices=WorkStatus.choices)
 
 
 class RunsShape(CamelSerializer):
@@ -351,7 +352,7 @@ class CoverageShape(CamelSerializer):
 class SyncStandingShape(CamelSerializer):
     """One kind of sync of a connection."""
 
-    status = serializers.ChoiceField(choices=["unavailable", "off", "queued", "syncing", "failed", "idle"])
+    status = serializers.ChoiceField(choices=standing.SyncStatus.choices)
     last_synced_at = IsoDateTimeField(allow_null=True)
     next_sync_at = IsoDateTimeField(allow_null=True)
     progress = ProgressShape()

@@ -226,6 +226,7 @@ class Sync(APIView):
     """Syncing now."""
 
     @extend_schema(operation_id="connection_sync", request=serializers.SyncBody, responses={202: serializers.RunsShape})
+    @idempotent
     def post(self, request: Request, connection_id: str) -> Response:
         """202 with the runs; one under way is given back, not doubled."""
         connection = _connection(request, connection_id)

@@ -45,7 +45,7 @@ def disconnect_all(*, user: User, workspace: Workspace, provider: str, connectio
     every = mine if purge else mine.connected()
     chosen = [mine.find(connection_id)] if connection_id else list(every)
     if not chosen:
-        raise NotFound("There is no such connection.")
+        raise NotFound
     for connection in chosen:
         disconnect(connection, purge=purge, by=user)
 

@@ -154,7 +154,7 @@ def _to_renew(user: User, workspace: Workspace, provider: str, connection_id: st
         return None
     connection = Connection.objects.of(user=user, workspace=workspace).find(connection_id)
     if connection.provider != provider:
-        raise NotFound("There is no such connection.")
+        raise NotFound
     return connection
 
 

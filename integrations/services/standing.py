@@ -8,21 +8,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import TextChoices
+
+from core.work import WorkStatus
 from integrations.models import Connection, SyncRun, SyncState
 from integrations.oauth.base import CAPABILITIES
 from integrations.services import capabilities
 from integrations.services.sync_runs import enabled_types
 
-UNAVAILABLE, OFF, QUEUED, SYNCING, FAILED, IDLE = "unavailable", "off", "queued", "syncing", "failed", "idle"
-"""Of one kind of sync. unavailable: the provider has none, or it was not granted. off: switched off, paused,
-disconnected or without a grant. queued and syncing: under way. failed: the last run failed. idle: up to date."""
+
+class SyncStatus(TextChoices):
+    """Of one kind of sync. OFF: switched off, paused, disconnected or without a grant. FAILED: the last run failed."""
+
+    UNAVAILABLE = "unavailable", "the provider has none, or it was not granted"
+    OFF = "off", "off"
+    QUEUED = "queued", "waiting for a worker"
+    SYNCING = "syncing", "under way"
+    FAILED = "failed", "failed"
+    IDLE = "idle", "up to date"
+
+
+UNDER_WAY = (SyncStatus.QUEUED, SyncStatus.SYNCING)
 
 
 @dataclass(frozen=True)
 class SyncStanding:
     """One kind of sync of a connection."""
 
-    status: str
+    status: SyncStatus
     state: SyncState | None
     run: SyncRun | None
     """The run under way, else the last."""
@@ -30,7 +43,7 @@ class SyncStanding:
 
     @property
     def eta_seconds(self) -> int | None:
-        return self.run.eta_seconds() if self.run is not None and self.status == SYNCING else None
+        return self.run.eta_seconds() if self.run is not None and self.status == SyncStatus.SYNCING else None
 
 
 def of(connection: Connection) -> dict[str, SyncStanding]:
@@ -44,14 +57,23 @@ def of(connection: Connection) -> dict[str, SyncStanding]:
     for name in CAPABILITIES:
         status = _status(runs.get(name), name in can, live and name in switched_on)
         state = states.get(name)
-        goes_on = state.next_sync_at if state is not None and status not in (UNAVAILABLE, OFF) else None
+        goes_on = (
+            state.next_sync_at if state is not None and status not in (SyncStatus.UNAVAILABLE, SyncStatus.OFF) else None
+        )
         standings[name] = SyncStanding(status, state, runs.get(name), goes_on)
     return standings
 
 
-def _status(run: SyncRun | None, can: bool, on: bool) -> str:
+OF_RUN = {
+    WorkStatus.QUEUED: SyncStatus.QUEUED,
+    WorkStatus.RUNNING: SyncStatus.SYNCING,
+    WorkStatus.FAILED: SyncStatus.FAILED,
+}
+
+
+def _status(run: SyncRun | None, can: bool, on: bool) -> SyncStatus:
     if not can:
-        return UNAVAILABLE
+        return SyncStatus.UNAVAILABLE
     if not on:
-        return OFF
-    return {"queued": QUEUED, "running": SYNCING, "failed": FAILED}.get(run.status if run else "", IDLE)
+        return SyncStatus.OFF
+    return SyncStatus.IDLE if run is None else OF_RUN.get(WorkStatus(run.status), SyncStatus.IDLE)
