@@ -55,6 +55,9 @@ SETTINGS = {
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    "log_checkpoints": "off",
+    "log_min_error_statement": "panic",  # a statement holds people's mail, and so does an error's detail
+    "log_error_verbosity": "terse",
 }
 WITHOUT_DURABILITY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """For throw-away servers of tests."""
@@ -180,6 +183,7 @@ class EmbeddedServer:
         """The server in a session of its own: a Ctrl-C in the terminal is not for it."""
         own = (f"--unix_socket_directories={self.socket_dir}", "--unix_socket_permissions=0700")
         arguments = [f"--{name}={value}" for name, value in self._settings.items()]
+        self.log.touch(mode=0o600)
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [str(_programs() / "postgres"), "-D", str(self.data), *own, *arguments],
