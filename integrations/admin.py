@@ -6,22 +6,30 @@ pause it or disconnect it; never its credential, and never its mail (threat 18).
 
 from __future__ import annotations
 
-from django.contrib import admin
+import uuid
+from typing import Any
+
+from django.contrib import admin, messages
 from django.db.models import Prefetch, QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.views.decorators.http import require_POST
 from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 
 from core.admin import ScopedAdmin, scoped_action
+from core.errors import HubError
 from core.work import WorkStatus
+from integrations import browser_answers
 from integrations.models import Connection, ConnectionStatus, SyncRun
 from integrations.oauth import CONNECTION_PROVIDERS
-from integrations.services import capabilities, connections, disconnecting, standing
+from integrations.services import capabilities, connections, disconnecting, oauth_flow, standing
 from integrations.tasks import ring
-from workspaces.models import User
+from workspaces.models import User, Workspace
 
 COLOURS = {
     ConnectionStatus.ACTIVE: "success",
@@ -80,6 +88,36 @@ class ConnectionAdmin(ReadOnlyAdmin):
     readonly_fields = (
         "provider_name", "state", "what_next", "words", "missing", "syncs", "runs_link", "created_at", "updated_at",
     )  # fmt: skip
+
+    list_before_template = "integrations/connect_buttons.html"
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """With a button per provider that is set up here; whoever connects, connects an account of their own."""
+        providers = [CONNECTION_PROVIDERS.get(key) for key in CONNECTION_PROVIDERS]
+        buttons = {
+            "connectable": [provider for provider in providers if provider.oauth and provider.configured()],
+            "connect_to": list(Workspace.objects.filter(memberships__user=_by(request))),
+        }
+        return super().changelist_view(request, {**buttons, **(extra_context or {})})
+
+    def get_urls(self) -> list[URLPattern]:
+        connect = self.admin_site.admin_view(self.connect)
+        path_ = path("connect/<str:provider>/<uuid:workspace_id>", connect, name="integrations_connection_connect")
+        return [path_, *super().get_urls()]
+
+    @method_decorator(require_POST)
+    def connect(self, request: HttpRequest, provider: str, workspace_id: uuid.UUID) -> HttpResponse:
+        """Begin a consent flow for the caller; the cookie binds it to this browser."""
+        workspace = get_object_or_404(Workspace, memberships__user=_by(request), pk=workspace_id)
+        back = reverse(f"{self.admin_site.name}:integrations_connection_changelist")
+        try:
+            started = oauth_flow.begin(
+                user=_by(request), workspace=workspace, provider=provider, browser=True, back_to=back
+            )
+        except HubError as error:
+            messages.error(request, error.message)
+            return HttpResponseRedirect(back)
+        return browser_answers.to_consent(started)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
         under_way = Prefetch("runs", queryset=SyncRun.objects.active(), to_attr="under_way")

@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 from core.api.pagination import Page, paged_query, paged_shape, paginate
 from core.api.serializers import valid, wire_time
 from core.errors import HubError
-from integrations import result_page, serializers
+from integrations import browser_answers, serializers
 from integrations.models import Connection
 from integrations.oauth import CONNECTION_PROVIDERS
 from integrations.services import connections, disconnecting, oauth_flow, tokens
@@ -89,23 +89,9 @@ class Authorize(APIView):
             back_to=asked.validated_data["return_to"],
             connection_id=asked.validated_data["connection_id"],
         )
-        if started.cookie is None:
+        if _wants_json(request):
             return Response({"authorizationUrl": started.url, "expiresAt": wire_time(started.expires_at)})
-        return set_cookie(HttpResponseRedirect(started.url), started.cookie)
-
-
-def set_cookie(response: HttpResponseRedirect, cookie: oauth_flow.Cookie) -> HttpResponseRedirect:
-    """The flow's cookie onto the redirect that begins it."""
-    response.set_cookie(
-        cookie.name,
-        cookie.value,
-        max_age=cookie.max_age,
-        path=cookie.path,
-        secure=cookie.secure,
-        httponly=True,
-        samesite="Lax",
-    )
-    return response
+        return browser_answers.to_consent(started)
 
 
 class Callback(APIView):
@@ -133,11 +119,11 @@ class Callback(APIView):
         except HubError as error:
             if _wants_json(request):
                 raise
-            return result_page.failed(error)
+            return browser_answers.failed(error)
         ring(done.runs)
         if _wants_json(request):
             return Response(serializers.connection_summary(done.connection))
-        response = HttpResponseRedirect(done.return_to) if done.return_to else result_page.succeeded(done)
+        response = HttpResponseRedirect(done.return_to) if done.return_to else browser_answers.succeeded(done)
         response.delete_cookie(oauth_flow.cookie_name(answer["state"]), path=request.path, samesite="Lax")
         return response
 

@@ -16,7 +16,9 @@ from core.ids import uuid7
 from core.work import WorkStatus
 from integrations.admin import progress_words
 from integrations.models import Connection, SyncRun
+from integrations.tests.conftest import ADA
 from integrations.tests.factories import ConnectionFactory, SyncRunFactory, SyncStateFactory
+from integrations.tests.flows import HTML, Hub
 from workspaces.models import AuditEvent
 from workspaces.tests.fixtures import Actor
 
@@ -166,3 +168,51 @@ def test_runs_page_shows_history_and_words(owner: Actor, member: Actor) -> None:
 )
 def test_progress_words(columns: dict[str, Any], words: str) -> None:
     assert progress_words(SyncRun(type="email", **columns)) == words
+
+
+# Connecting from the console
+
+
+def _connect(client: Client, actor: Actor, provider: str = "google") -> Any:
+    return client.post(_page("connection", "connect", provider, actor.workspace.pk))
+
+
+def test_connect_in_the_console_ends_with_the_account_in_the_list(hub: Hub, owner: Actor) -> None:
+    client = _console(owner)
+    started = _connect(client, owner)
+    done = hub.callback(hub.consent(started["Location"], ADA), client=client, accept=HTML)
+    assert done["Location"] == _page("connection", "changelist")
+    assert ADA in client.get(done["Location"]).content.decode()
+
+
+def test_connect_in_the_console_is_bound_to_that_browser(hub: Hub, owner: Actor) -> None:
+    started = _connect(_console(owner), owner)
+    assert hub.callback(hub.consent(started["Location"], ADA), accept=HTML).status_code == 400
+    assert not Connection.objects.exists()
+
+
+def test_connect_buttons_are_there_for_what_is_set_up(hub: Hub, owner: Actor, settings: Any) -> None:
+    settings.MICROSOFT_CLIENT_ID = ""
+    html = _console(owner).get(_page("connection", "changelist")).content.decode()
+    assert "Connect my Google account" in html
+    assert "Connect my Microsoft account" not in html
+
+
+def test_connect_in_the_console_without_settings_says_so(owner: Actor) -> None:
+    client = _console(owner)
+    response = client.get(_connect(client, owner)["Location"])
+    assert "GOOGLE_CLIENT_ID" in " ".join(str(message) for message in response.context["messages"])
+
+
+def test_connect_in_the_console_for_another_workspace_is_not_found(hub: Hub, owner: Actor, outsider: Actor) -> None:
+    assert _connect(_console(owner), outsider).status_code == 404
+
+
+def test_connect_in_the_console_by_get_is_refused(hub: Hub, owner: Actor) -> None:
+    assert _console(owner).get(_page("connection", "connect", "google", owner.workspace.pk)).status_code == 405
+
+
+def test_connect_in_the_console_without_a_csrf_token_is_refused(hub: Hub, owner: Actor) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(owner.user, backend="django.contrib.auth.backends.ModelBackend")
+    assert _connect(strict, owner).status_code == 403

@@ -1,4 +1,5 @@
-"""The page a browser sees after a consent flow that had no `returnTo`, or that failed. Used by the callback view.
+"""What a browser gets from a consent flow: the redirect that begins it, and the page at its end where there was no
+`returnTo` or it failed. Used by the OAuth views and the console.
 
 Whoever finishes a flow is not signed in here, so the page says whose workspace the account was connected to: somebody
 who was sent a consent link by a stranger must be able to see it (threat 1). It loads nothing and runs nothing.
@@ -10,12 +11,12 @@ import base64
 from hashlib import sha256
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 
 from core.errors import HubError
 from integrations.oauth import CONNECTION_PROVIDERS
-from integrations.services.oauth_flow import Finished
+from integrations.services.oauth_flow import Finished, Started
 
 STYLE = """
 :root{color-scheme:light dark;--good:#15803d;--bad:#b42318;--line:#8883;--muted:#667085}
@@ -33,6 +34,22 @@ STYLE_HASH = base64.b64encode(sha256(STYLE.encode()).digest()).decode()
 POLICY = (
     f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+def to_consent(started: Started) -> HttpResponse:
+    """To the provider, with the cookie that the callback must bring back."""
+    response = HttpResponseRedirect(started.url)
+    if started.cookie is not None:
+        response.set_cookie(
+            started.cookie.name,
+            started.cookie.value,
+            max_age=started.cookie.max_age,
+            path=started.cookie.path,
+            secure=started.cookie.secure,
+            httponly=True,
+            samesite="Lax",
+        )
+    return response
 
 
 def succeeded(done: Finished) -> HttpResponse:
