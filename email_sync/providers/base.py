@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -62,7 +63,7 @@ class MailProvider(ABC):
     ) -> None:
         self.close()
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a provider without connections has nothing to give back
         """Give back connections. Never raises."""
 
     @abstractmethod
@@ -78,9 +79,10 @@ class MailProvider(ABC):
         """A cursor for now. Taken before listing, so that nothing falls between listing and the first `changes`."""
 
     @abstractmethod
-    def list_ids(self, stream: Stream, token: str, limit: int) -> IdPage:
+    def list_ids(self, stream: Stream, token: str, limit: int, *, since: datetime | None = None) -> IdPage:
         """A page of remote ids, newest first. `token` is "" or the last page's `next_token`; tokens survive a new
-        provider object. CursorExpired where the token is no longer good: begin again with ""."""
+        provider object. With `since` only what was received at or after it, give or take a day (IMAP knows no hours).
+        CursorExpired where the token is no longer good: begin again with ""."""
 
     @abstractmethod
     def fetch(self, stream: Stream, remote_ids: Sequence[str]) -> Iterator[RemoteMessage]:

@@ -31,7 +31,8 @@ def open_mailbox(connection: Connection, *, stale: str = "") -> MailProvider:
 
 
 def _account(connection: Connection, stale: str) -> MailAccount:
-    options = {**settings.MAIL_PROVIDER_SETTINGS.get(connection.provider, {}), **connection.options}
+    # The operator's addresses win: an option of a row must never decide where a token is sent.
+    options = {**connection.options, **settings.MAIL_PROVIDER_SETTINGS.get(connection.provider, {})}
     if tokens.is_oauth(connection):
         access_token = tokens.access_token(connection, force=bool(stale), stale=stale or None)
         return MailAccount(email=connection.account_email, access_token=access_token, settings=options)

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Sum
 from django.db.models.functions import Greatest
 
-from core.errors import CursorExpired, RemoteMissing
+from core.errors import CursorExpired, ProviderError, RemoteMissing
 from email_sync.models import Folder, Message
 from email_sync.parsing import bounded
 from email_sync.providers import MAIL_PROVIDERS
@@ -181,25 +181,22 @@ class MailboxSync:
     def _backfill_page(self, stream: Stream, cursor: SyncCursor) -> None:
         limit = FIRST_PAGE if not self.run.done else PAGE
         try:
-            page = self.mailbox.list_ids(stream, cursor.backfill_token, limit)
+            page = self.mailbox.list_ids(stream, cursor.backfill_token, limit, since=self._since)
         except CursorExpired:
             # The listing's token died (a restart, a new UIDVALIDITY): begin again; what is stored is not fetched twice.
-            page = self.mailbox.list_ids(stream, "", limit)
+            page = self.mailbox.list_ids(stream, "", limit, since=self._since)
         stored = store.stored_ids(self.connection, page.remote_ids)
         fetched = self._fetch(stream, [i for i in page.remote_ids if i not in stored])
-        wanted = [item for item in fetched if self._recent_enough(item)]
-        too_old = bool(fetched) and not wanted
-        finished = not page.next_token or too_old
-        listed = cursor.listed + len(wanted)
-        total = page.total if page.total is not None else cursor.total
-        columns = {"backfill_token": page.next_token, "listed": listed, "total": total, "backfill_done": finished}
-        if finished:
-            columns |= {"backfill_token": "", "total": listed}
-        self._write(stream, wanted, cursor=cursor, columns=columns)
+        listed = cursor.listed + len(fetched)
+        columns = {"backfill_token": page.next_token, "listed": listed, "backfill_done": not page.next_token}
+        columns["total"] = listed if not page.next_token else page.total if page.total is not None else cursor.total
+        self._write(stream, fetched, cursor=cursor, columns=columns)
 
-    def _recent_enough(self, item: Incoming) -> bool:
+    @property
+    def _since(self) -> datetime | None:
+        """How far back mail is wanted; None is everything."""
         days = settings.MAIL_BACKFILL_DAYS
-        return not days or item.remote.received_at >= datetime.now(UTC) - timedelta(days=days)
+        return datetime.now(UTC) - timedelta(days=days) if days else None
 
     # --- reconcile --------------------------------------------------------------------------------------------
 
@@ -214,7 +211,7 @@ class MailboxSync:
         for states in difference.known_chunks(PAGE * 5):
             self._write(stream, [], updated=states)
         for ids in difference.missing_chunks(PAGE):
-            self._write(stream, [item for item in self._fetch(stream, ids) if self._recent_enough(item)])
+            self._write(stream, [item for item in self._fetch(stream, ids) if self._wanted(item)])
             if self._out_of_time():
                 return True
         gone = difference.gone if self._may_remove(cursor, len(difference.gone)) else []
@@ -223,6 +220,10 @@ class MailboxSync:
         columns = {"cursor": fresh, "reconcile": False, "backfill_done": True, "backfill_token": ""}
         self._write(stream, [], cursor=cursor, columns=columns)
         return False
+
+    def _wanted(self, item: Incoming) -> bool:
+        """A comparison sees the whole mailbox: what is older than the operator asked for stays out."""
+        return self._since is None or item.remote.received_at >= self._since
 
     def _all_states(self, stream: Stream) -> list[RemoteState]:
         """The whole stream's states; the lease is extended while they come."""
@@ -244,12 +245,21 @@ class MailboxSync:
     # --- pages ------------------------------------------------------------------------------------------------
 
     def _fetch(self, stream: Stream, remote_ids: Sequence[str]) -> list[Incoming]:
-        """Fetch and parse. Parsing runs in a bounded child, so no message can stop or bloat this worker."""
+        """Fetch and parse. Where the provider fails in between, what came is kept and the error goes on up: the same
+        page comes again later and does not pay for it twice."""
         if not remote_ids:
             return []
-        remotes = list(self.mailbox.fetch(stream, remote_ids))
-        parsed = parse_all(remotes)
-        return [Incoming(remote, message) for remote, message in zip(remotes, parsed, strict=True)]
+        remotes: list[RemoteMessage] = []
+        try:
+            remotes.extend(self.mailbox.fetch(stream, remote_ids))
+        except ProviderError:
+            self._write(stream, self._parse(remotes))
+            raise
+        return self._parse(remotes)
+
+    def _parse(self, remotes: Sequence[RemoteMessage]) -> list[Incoming]:
+        """Parsing runs in a bounded child, so no message can stop or bloat this worker."""
+        return [Incoming(remote, parsed) for remote, parsed in zip(remotes, parse_all(remotes), strict=True)]
 
     def _write(
         self,

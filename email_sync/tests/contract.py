@@ -273,6 +273,18 @@ class MailProviderContract(ABC):
         assert page.remote_ids == ()
         assert page.next_token == ""
 
+    def test_list_ids_since_a_moment_leaves_out_what_is_older(self, harness: MailHarness) -> None:
+        for name in ("a", "b"):
+            harness.deliver(mail(name))
+        with harness.provider() as provider:
+            stream = provider.streams(provider.folders())[0]
+            now = datetime.now(UTC)
+            recent = provider.list_ids(stream, "", 10, since=now - timedelta(days=3))
+            future = provider.list_ids(stream, "", 10, since=now + timedelta(days=3))
+        assert len(set(recent.remote_ids)) == 2
+        assert future.remote_ids == ()
+        assert future.next_token == ""
+
     def test_mail_arriving_between_cursor_and_listing_is_not_lost(self, harness: MailHarness, mirror: Mirror) -> None:
         harness.deliver(mail("before"))
         with harness.provider() as provider:

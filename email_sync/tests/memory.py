@@ -170,9 +170,10 @@ class Memory(MailProvider):
         self._call("start_cursor")
         return json.dumps([self.box.generation, self.box.version])
 
-    def list_ids(self, stream: Stream, token: str, limit: int) -> IdPage:
+    def list_ids(self, stream: Stream, token: str, limit: int, *, since: datetime | None = None) -> IdPage:
         self._call("list_ids")
-        ids = [s.remote_id for s in sorted(self._of(stream), key=lambda s: (s.received_at, s.remote_id), reverse=True)]
+        wanted = [stored for stored in self._of(stream) if since is None or stored.received_at >= since]
+        ids = [s.remote_id for s in sorted(wanted, key=lambda s: (s.received_at, s.remote_id), reverse=True)]
         start = int(token or 0)
         following = str(start + limit) if start + limit < len(ids) else ""
         return IdPage(tuple(ids[start : start + limit]), following, len(ids))

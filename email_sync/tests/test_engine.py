@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
+from pytest_django.fixtures import SettingsWrapper
 
 from core.errors import LeaseLost, ProviderAuthError, ProviderRateLimited, ProviderRejected, ProviderUnavailable
 from core.work import WorkStatus
@@ -19,10 +23,11 @@ from email_sync.models import (
     MessageSearch,
     Thread,
 )
+from email_sync.records import RemoteMessage, Stream
 from email_sync.services import changes
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import ident, mail
-from email_sync.tests.memory import Mailbox, message_id_of
+from email_sync.tests.memory import Mailbox, Memory, message_id_of
 from integrations.models import SyncCursor, SyncRun, SyncState
 from integrations.services import sync_runs
 
@@ -74,6 +79,34 @@ def test_first_sync_begins_with_the_newest_of_the_inbox(account: Account) -> Non
     account.slice(seconds=-1)
     stored = set(Message.objects.values_list("message_id", flat=True))
     assert stored == {ident(f"inbox-{number}") for number in range(150, 200)}
+
+
+def test_first_sync_with_a_limit_in_days_leaves_out_older_mail_of_every_folder(
+    account: Account, settings: SettingsWrapper
+) -> None:
+    settings.MAIL_BACKFILL_DAYS = 7
+    for folder in ("inbox", "archive"):
+        old = account.box.append(mail(f"old-{folder}"), folder)
+        account.box.messages[old.remote_id] = replace(old, received_at=old.received_at - timedelta(days=30))
+        account.box.append(mail(f"new-{folder}"), folder)
+    account.sync()
+    assert set(Message.objects.values_list("message_id", flat=True)) == {ident("new-inbox"), ident("new-archive")}
+
+
+def test_fetch_that_breaks_off_keeps_what_came(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(account.box, 5)
+    fetch = Memory.fetch
+
+    def breaks(self: Memory, stream: Stream, remote_ids: Sequence[str]) -> Iterator[RemoteMessage]:
+        yield from list(fetch(self, stream, remote_ids))[:3]
+        raise ProviderRateLimited(retry_after=1)
+
+    monkeypatch.setattr(Memory, "fetch", breaks)
+    assert account.sync().status == WorkStatus.QUEUED
+    assert Message.objects.count() == 3
+    monkeypatch.setattr(Memory, "fetch", fetch)
+    account.sync()
+    assert picture(account) == truth(account.box)
 
 
 def test_second_sync_of_a_quiet_mailbox_writes_nothing(account: Account) -> None:

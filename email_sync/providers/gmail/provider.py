@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import ClassVar
 
 from core.errors import (
@@ -86,14 +87,15 @@ class Gmail(MailProvider):
         """The mailbox's history id; a message's own would grow too old in a quiet mailbox (2.3)."""
         return answers.history_id(self._api.profile())
 
-    def list_ids(self, stream: Stream, token: str, limit: int) -> IdPage:
+    def list_ids(self, stream: Stream, token: str, limit: int, *, since: datetime | None = None) -> IdPage:
         """Inbox, then sent, then everything. `total`, the mailbox's, comes with the first page of a phase."""
         phase, _, page_token = (token or "inbox:").partition(":")
         if phase not in PHASES:
             raise CursorExpired("This is no listing token of Gmail.")
-        total = None if page_token else self._total()
+        total = None if page_token or since else self._total()
+        recent = {"q": f"after:{int(since.timestamp())}"} if since else {}  # seconds since the epoch are taken too
         while True:
-            answer = self._api.messages(page_token, limit, **PHASES[phase])
+            answer = self._api.messages(page_token, limit, **PHASES[phase], **recent)
             ids = _ids(answer)
             next_token = _next_token(phase, answers.next_page(answer, page_token))
             if ids or not next_token or not next_token.endswith(":"):

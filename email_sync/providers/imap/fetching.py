@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from email.parser import BytesHeaderParser
 from email.policy import compat32
 
@@ -57,16 +58,26 @@ def _halves(session: Session, uids: Sequence[int], items: str) -> wire.Fetched:
     return found
 
 
-def newest(session: Session, box: Box, bound: int, limit: int) -> list[int]:
+def newest(session: Session, box: Box, bound: int, limit: int, since: datetime | None) -> list[int]:
     """Up to `limit` UIDs under `bound`, descending. Looks in windows as wide as the folder is thin: naming every UID
-    for every page would make a first sync quadratic."""
+    for every page would make a first sync quadratic. `since` is widened to the day (RFC 3501 6.4.4 knows no hours and
+    disregards the zone)."""
+    recent = f" SINCE {_imap_date(since - timedelta(days=1))}" if since else ""
     found: list[int] = []
     width = max(limit, limit * box.uidnext // max(box.messages, 1))
     while bound > 1 and len(found) < limit and box.messages:
         low = max(1, bound - width)
-        found += reversed(session.search(f"UID {low}:{bound - 1}"))
+        found += reversed(session.search(f"UID {low}:{bound - 1}{recent}"))
         bound, width = low, width * 2
     return found[:limit]
+
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _imap_date(moment: datetime) -> str:
+    """`5-Jan-2026`: the month's name is English whatever the locale."""
+    return f"{moment.day}-{MONTHS[moment.month - 1]}-{moment.year}"
 
 
 # --- messages -------------------------------------------------------------------------------------------------

@@ -87,8 +87,8 @@ def listed(collected: Iterable[wire.Piece]) -> list[Listed]:
 
 def _entry(values: list[wire.Value]) -> Listed | None:
     """`(attributes) "/" name`; RFC 9051 servers may add more behind."""
-    if len(values) < 3 or not isinstance(values[2], bytes):
-        return None
+    if len(values) < 3 or not isinstance(values[2], bytes) or any(byte in values[2] for byte in b"\r\n\0"):
+        return None  # no such name can be said in a command
     attributes, name = wire.words(values[0]), values[2]
     delimiter = values[1].decode("ascii", "replace") if isinstance(values[1], bytes) else ""
     text = _readable(name)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from core.errors import CursorExpired, HubError, RemoteMissing
@@ -54,12 +55,9 @@ class Imap(MailProvider):
         self._open: Session | None = None
 
     @classmethod
-    def check(
-        cls, settings: Mapping[str, object], secrets: Mapping[str, str], *, email: str = "", access_token: str = ""
-    ) -> Checked:
+    def check(cls, account: MailAccount) -> Checked:
         """Log in at both servers. Raises ProviderAuthError, ProviderUnavailable, ProviderRejected, NotConfigured or
         EgressRefused, whose `fields` name the side: `{"imap": [words]}` or `{"smtp": [words]}`."""
-        account = MailAccount(email, access_token, settings, secrets)
         with _blamed_on("imap"), cls(account) as provider:
             found = Checked(tuple(provider.folders()), provider._session.capabilities)
         with _blamed_on("smtp"):
@@ -88,7 +86,7 @@ class Imap(MailProvider):
         box = self._session.examine(stream.key)
         return changes.cursor_of(box, changes.look(self._session, box)).dump()
 
-    def list_ids(self, stream: Stream, token: str, limit: int) -> IdPage:
+    def list_ids(self, stream: Stream, token: str, limit: int, *, since: datetime | None = None) -> IdPage:
         """The token is `uidvalidity/uid`: everything under that UID is still to come."""
         if not token:
             box = self._session.examine(stream.key)
@@ -98,10 +96,10 @@ class Imap(MailProvider):
             uidvalidity, bound = _token(token)
             if box.uidvalidity != uidvalidity:
                 raise CursorExpired()
-        uids = fetching.newest(self._session, box, bound, limit)
+        uids = fetching.newest(self._session, box, bound, limit, since)
         ids = tuple(remote_id(box.uidvalidity, uid, stream.key) for uid in uids)
         following = f"{box.uidvalidity}/{uids[-1]}" if len(uids) == limit and uids[-1] > 1 else ""
-        return IdPage(ids, following, box.messages)
+        return IdPage(ids, following, None if since else box.messages)
 
     def fetch(self, stream: Stream, remote_ids: Sequence[str]) -> Iterator[RemoteMessage]:
         for (folder, uidvalidity), uids in moving.grouped(remote_ids).items():

@@ -14,6 +14,7 @@ from email_sync.providers.imap.folders import Listed, listed, wire_name
 from email_sync.providers.imap.settings import Endpoint
 
 SEARCH_LIMIT = 5_000_000
+_STATUS_ITEMS = "MESSAGES UIDNEXT UIDVALIDITY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +52,28 @@ class Session(Connection):
         super().__init__(to)
         self.box: Box | None = None
         self._folders: list[Listed] | None = None
+        self._told: dict[str, Figures] = {}
+        """Figures that came with the last LIST, each good for one question."""
 
     def _lost(self) -> None:
         super()._lost()
         self.box = None
+        self._told = {}
 
     # --- folders ----------------------------------------------------------------------------------------------
 
     def folders(self, *, fresh: bool = False) -> list[Listed]:
-        """What LIST tells, once per session unless `fresh`."""
+        """What LIST tells, once per session unless `fresh`. Where the server can, the figures of all folders come along
+        (LIST-STATUS, RFC 5819): a mailbox where nothing changed then costs one round trip. Not at Gmail, where every
+        label is a folder and three are synced."""
         if self._folders is None or fresh:
-            extended = {"LIST-EXTENDED", "SPECIAL-USE"} <= self.capabilities
-            asked = ('""', '"*"', "RETURN (SPECIAL-USE)") if extended else ('""', '"*"')
-            reply = self.demand("LIST", *asked)
+            wanted = ["SPECIAL-USE"] if {"LIST-EXTENDED", "SPECIAL-USE"} <= self.capabilities else []
+            if {"LIST-EXTENDED", "LIST-STATUS"} <= self.capabilities and self.condstore and not self.gmail:
+                wanted.append(f"STATUS ({_STATUS_ITEMS} HIGHESTMODSEQ)")
+            reply = self.demand("LIST", '""', '"*"', *([f"RETURN ({' '.join(wanted)})"] if wanted else []))
             self._folders = listed(reply.untagged.get("LIST", []))
+            figures = dict(_figures(reply))
+            self._told = {e.folder.remote_id: figures[e.wire_name] for e in self._folders if e.wire_name in figures}
         return self._folders
 
     def wire_name(self, folder_id: str) -> bytes:
@@ -96,6 +105,7 @@ class Session(Connection):
             parameters = ("(CONDSTORE)",)
         name = self.wire_name(folder_id)
         self.box = None
+        self._told.pop(folder_id, None)
         reply = self.command(verb, name, *parameters)
         if not reply.ok:
             raise self._why_not(folder_id, reply)
@@ -112,18 +122,14 @@ class Session(Connection):
         return RemoteMissing(f"The folder {folder_id} is gone.")
 
     def status(self, folder_id: str) -> Figures:
-        """Figures without selecting; not for the selected folder (RFC 3501 6.3.10)."""
-        items = "MESSAGES UIDNEXT UIDVALIDITY" + (" HIGHESTMODSEQ" if self.condstore else "")
+        """Figures without selecting; not for the selected folder (RFC 3501 6.3.10). All 0 where the answer is none."""
+        if folder_id in self._told:
+            return self._told.pop(folder_id)
+        items = _STATUS_ITEMS + (" HIGHESTMODSEQ" if self.condstore else "")
         reply = self.command("STATUS", self.wire_name(folder_id), f"({items})")
         if not reply.ok:
             raise self._why_not(folder_id, reply)
-        try:
-            values = wire.tokens(reply.untagged.get("STATUS", []))
-            given = wire.pairs(values[-1] if values and isinstance(values[-1], list) else [])
-            names = ("UIDVALIDITY", "UIDNEXT", "MESSAGES", "HIGHESTMODSEQ")
-            return Figures(*(wire.number(given.get(name)) for name in names))
-        except wire.Garbled:
-            return Figures(0, 0, 0, 0)
+        return next((figures for _, figures in _figures(reply)), Figures(0, 0, 0, 0))
 
     # --- reading the selected folder --------------------------------------------------------------------------
 
@@ -153,6 +159,20 @@ def _found(reply: Reply) -> Iterator[int]:
         if wire.size(found) > SEARCH_LIMIT:
             raise wire.Garbled
         yield from wire.expand(found)
+
+
+def _figures(reply: Reply) -> Iterator[tuple[bytes, Figures]]:
+    """The STATUS answers of a reply by the server's name of the folder."""
+    for pieces in wire.responses(reply.untagged.get("STATUS", [])):
+        try:
+            name, given = wire.tokens(pieces)
+            fields = wire.pairs(given if isinstance(given, list) else [])
+            wanted = ("UIDVALIDITY", "UIDNEXT", "MESSAGES", "HIGHESTMODSEQ")
+            figures = Figures(*(wire.number(fields.get(item)) for item in wanted))
+        except (wire.Garbled, ValueError):
+            continue
+        if isinstance(name, bytes):
+            yield name, figures
 
 
 def _box(folder_id: str, verb: str, reply: Reply, *, numbered: bool) -> Box:
