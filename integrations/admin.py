@@ -163,7 +163,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
     @scoped_action(description="Sync now", confirm="Fetches what is new. One under way goes on.", icon="sync")
     def sync_now(self, request: HttpRequest, obj: Connection, form: BaseDialogForm) -> str:
-        runs = connections.sync_now(obj, type="all", by=_by(request))
+        runs = connections.sync_now(obj, type="all")
         ring(runs)
         return "The sync has begun." if runs else "There is nothing to sync here."
 

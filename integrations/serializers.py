@@ -18,6 +18,7 @@ from integrations.models import Connection, ConnectionStatus, SyncRun, SyncState
 from integrations.oauth.base import CAPABILITIES, ConnectionProvider, OAuthProvider
 from integrations.oauth.imap import Imap
 from integrations.services import capabilities, standing
+from integrations.services.sync_runs import ACCEPT_REMOVALS
 
 # --- out ----------------------------------------------------------------------------------------------------------
 
@@ -107,6 +108,7 @@ def sync_standing(sync: standing.SyncStanding) -> dict[str, Any]:
             "etaSeconds": sync.eta_seconds,
         },
         "coverage": _coverage(sync.state),
+        "heldRemovals": list(sync.held),
         "lastRun": run_detail(run) if run else None,
     }
 
@@ -189,6 +191,13 @@ class SyncBody(CamelSerializer):
     """The body of `connections/:id/sync`."""
 
     type = serializers.ChoiceField(choices=[*CAPABILITIES, "all"], default="all")
+    accept_removals = serializers.BooleanField(
+        default=False, help_text="Believe a removal that was held back because it was suspiciously large."
+    )
+
+    def trigger(self) -> str:
+        """What the run was started by."""
+        return ACCEPT_REMOVALS if self.validated_data["accept_removals"] else "user"
 
 
 class ConnectionChanges(CamelSerializer):
@@ -357,6 +366,9 @@ class SyncStandingShape(CamelSerializer):
     next_sync_at = IsoDateTimeField(allow_null=True)
     progress = ProgressShape()
     coverage = CoverageShape()
+    held_removals = serializers.ListField(
+        child=serializers.CharField(), help_text="Removals not believed; `acceptRemovals` on a sync believes them."
+    )
     last_run = RunDetailShape(allow_null=True)
 
 

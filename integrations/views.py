@@ -216,8 +216,10 @@ class Sync(APIView):
     def post(self, request: Request, connection_id: str) -> Response:
         """202 with the runs; one under way is given back, not doubled."""
         connection = _connection(request, connection_id)
-        wanted = valid(serializers.SyncBody, request.data).validated_data["type"]
-        runs = connections.sync_now(connection, type=wanted, by=caller(request).user)
+        asked = valid(serializers.SyncBody, request.data)
+        runs = connections.sync_now(
+            connection, type=asked.validated_data["type"], trigger=asked.trigger(), by=caller(request).user
+        )
         ring(runs)
         shown = {"runs": [serializers.run_summary(run) for run in runs]}
         return Response(shown, status=status.HTTP_202_ACCEPTED)

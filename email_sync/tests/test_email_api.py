@@ -348,3 +348,20 @@ def test_sync_of_all_mailboxes_answers_202_with_runs(filled: Account, member: Ac
     [run] = response.json()["runs"]
     assert run["connectionId"] == str(filled.connection.pk)
     assert member.client.post(f"{PREFIX}/sync").json()["runs"][0]["id"] == run["id"]
+
+
+def test_held_removal_is_shown_and_accepted_over_the_api(account: Account, member: Actor) -> None:
+    for number in range(60):
+        account.box.append(mail(f"m{number}"), "inbox")
+    account.sync()
+    account.box.messages.clear()
+    account.box.renumber()
+    account.sync()
+    path = f"/api/v1/integrations/connections/{account.connection.pk}"
+    [held] = member.client.get(f"{path}/status").json()["email"]["heldRemovals"]
+    assert "60 of 60" in held
+    response = member.client.post(f"{path}/sync", {"type": "email", "acceptRemovals": True}, format="json")
+    assert response.status_code == 202
+    account.sync(trigger="user")
+    assert member.client.get(f"{path}/status").json()["email"]["heldRemovals"] == []
+    assert get(member, "inbox")["data"] == []

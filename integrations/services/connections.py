@@ -108,7 +108,7 @@ def _start(connection: Connection, types: Sequence[str], trigger: str) -> list[S
     return [sync_runs.start(connection=connection, type=type, trigger=trigger) for type in types]
 
 
-def sync_now(connection: Connection, *, type: str, by: User) -> list[SyncRun]:
+def sync_now(connection: Connection, *, type: str, by: User, trigger: str = "user") -> list[SyncRun]:
     """A run of `type`, or of all the connection can ("all"). One under way is given back.
 
     UnsupportedOperation where the provider has no such sync, Conflict `missing_scope` where it was not granted.
@@ -116,12 +116,12 @@ def sync_now(connection: Connection, *, type: str, by: User) -> list[SyncRun]:
     _refuse_disconnected(connection)
     if type == "all":
         types = [name for name in capabilities.of_connection(connection) if name in sync_runs.enabled_types(connection)]
-        return _start(connection, types, "user")
+        return _start(connection, types, trigger)
     supported = type in capabilities.of_provider(connection.provider)
     if supported and type not in capabilities.of_connection(connection):
         words = f"Access to {type} was not granted. Connect the account again and allow it."
         raise Conflict(words, code="missing_scope")
-    return _start(connection, [type], "user")
+    return _start(connection, [type], trigger)
 
 
 def update(connection: Connection, *, changes: Mapping[str, object], by: User) -> list[SyncRun]:
@@ -143,7 +143,7 @@ def update(connection: Connection, *, changes: Mapping[str, object], by: User) -
             sync_runs.stop(connection=row, reason="The connection was paused or a sync switched off.")
         if row.paused or row.needs_reauth:
             return []
-        return sync_now(row, type="all", by=by) if changed.keys() - {"visibility"} else []
+        return sync_now(row, type="all") if changed.keys() - {"visibility"} else []
 
 
 def _refuse_disconnected(connection: Connection) -> None:

@@ -1,6 +1,6 @@
 """How a connection stands, for people: what is wrong, what is missing, how far each sync is, when it goes on.
 
-Called by the status view and the console. Three queries whatever the number of runs.
+Called by the status view and the console. Four queries whatever the number of runs.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class SyncStanding:
     run: SyncRun | None
     """The run under way, else the last."""
     next_sync_at: datetime | None
+    held: tuple[str, ...] = ()
+    """Removals that were not believed, each in a sentence; the user may accept them."""
 
     @property
     def eta_seconds(self) -> int | None:
@@ -53,6 +55,7 @@ def of(connection: Connection) -> dict[str, SyncStanding]:
     runs = {run.type: run for run in latest}
     can, switched_on = capabilities.of_connection(connection), enabled_types(connection)
     live = connection.disconnected_at is None and not connection.paused and not connection.needs_reauth
+    held = _held(connection)
     standings = {}
     for name in CAPABILITIES:
         status = _status(runs.get(name), name in can, live and name in switched_on)
@@ -60,8 +63,16 @@ def of(connection: Connection) -> dict[str, SyncStanding]:
         goes_on = (
             state.next_sync_at if state is not None and status not in (SyncStatus.UNAVAILABLE, SyncStatus.OFF) else None
         )
-        standings[name] = SyncStanding(status, state, runs.get(name), goes_on)
+        standings[name] = SyncStanding(status, state, runs.get(name), goes_on, held.get(name, ()))
     return standings
+
+
+def _held(connection: Connection) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    rows = connection.cursors.exclude(held_reason="").order_by("stream").values_list("type", "stream", "held_reason")
+    for type, stream, reason in rows:
+        found[type] = (*found.get(type, ()), f"{stream}: {reason}")
+    return found
 
 
 OF_RUN = {
