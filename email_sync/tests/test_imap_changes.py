@@ -97,6 +97,39 @@ def test_changes_where_status_shows_the_same_figures_select_nothing() -> None:
     assert page == ChangePage(KNOWN.dump())
 
 
+def test_changes_of_a_whole_quiet_mailbox_cost_one_question() -> None:
+    capable: Rule = (
+        "CAPABILITY",
+        b"* CAPABILITY IMAP4rev1 AUTH=PLAIN ENABLE CONDSTORE QRESYNC LIST-EXTENDED LIST-STATUS SPECIAL-USE\r\n" + DONE,
+    )
+    figures = b"(MESSAGES 3 UIDNEXT 4 UIDVALIDITY 7 HIGHESTMODSEQ 50)\r\n"
+    listing = (
+        b'* LIST () "/" INBOX\r\n* STATUS INBOX ' + figures + b'* LIST () "/" "A b"\r\n* STATUS "A b" ' + figures + DONE
+    )
+    with ScriptedImap(capable, ENABLED, ("LIST", listing)) as server:
+        with Imap(account(server.port)) as provider:
+            streams = provider.streams(provider.folders())
+            pages = [provider.changes(stream, KNOWN.dump()) for stream in streams]
+        asked = server.seen[server.seen.index("ENABLE CONDSTORE QRESYNC") + 1 :]
+    assert pages == [ChangePage(KNOWN.dump())] * 2
+    assert [command.partition(" ")[0] for command in asked] == ["LIST", "LOGOUT"]
+
+
+def test_changes_asked_twice_are_looked_up_anew() -> None:
+    capable: Rule = (
+        "CAPABILITY",
+        b"* CAPABILITY IMAP4rev1 AUTH=PLAIN ENABLE CONDSTORE QRESYNC LIST-EXTENDED LIST-STATUS\r\n" + DONE,
+    )
+    quiet = b"* STATUS INBOX (MESSAGES 3 UIDNEXT 4 UIDVALIDITY 7 HIGHESTMODSEQ 50)\r\n"
+    busy = b"* STATUS INBOX (MESSAGES 2 UIDNEXT 4 UIDVALIDITY 7 HIGHESTMODSEQ 60)\r\n"
+    gone = selected(more=b"* VANISHED (EARLIER) 2\r\n")
+    rules = (capable, ENABLED, ("LIST", b'* LIST () "/" INBOX\r\n' + quiet + DONE), ("STATUS", busy + DONE), gone)
+    with ScriptedImap(*rules) as server, Imap(account(server.port)) as provider:
+        provider.folders()
+        assert provider.changes(INBOX, KNOWN.dump()).removed == ()
+        assert provider.changes(INBOX, KNOWN.dump()).removed == ("7/2/INBOX",)
+
+
 @pytest.mark.parametrize("status", [b"* STATUS INBOX (MESSAGES 3\r\n", b"* STATUS {5}\r\nINBOX (UIDNEXT 9)\r\n", b""])
 def test_changes_where_status_is_no_help_look_properly(status: bytes) -> None:
     page = changed(KNOWN, QRESYNC, ENABLED, ("STATUS", status + DONE), selected(more=b"* VANISHED (EARLIER) 2\r\n"))

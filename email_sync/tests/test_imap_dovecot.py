@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,7 @@ def names_in(provider: Imap, stream: Stream) -> list[str]:
 
 
 def test_check_of_a_good_account_tells_folders_and_capabilities(server: Dovecot, user: str) -> None:
-    account = server.account(user)
-    found = Imap.check(account.settings, account.secrets, email=user)
+    found = Imap.check(server.account(user))
     assert {folder.role for folder in found.folders} >= {INBOX, SENT}
     assert "QRESYNC" in found.capabilities
 
@@ -82,24 +82,22 @@ def test_check_of_a_good_account_tells_folders_and_capabilities(server: Dovecot,
 def test_check_of_a_wrong_password_names_the_side(server: Dovecot, user: str, side: str) -> None:
     account = server.account(user)
     with pytest.raises(ProviderAuthError) as refusal:
-        Imap.check(account.settings, {**account.secrets, f"{side}Password": "wrong"}, email=user)
+        Imap.check(replace(account, secrets={**account.secrets, f"{side}Password": "wrong"}))
     assert list(refusal.value.fields) == [side]
     assert refusal.value.message
 
 
 def test_check_of_a_server_that_may_not_be_reached_names_the_side(server: Dovecot, user: str, settings: Any) -> None:
     settings.EGRESS_ALLOW_CIDRS = []
-    account = server.account(user)
     with pytest.raises(EgressRefused) as refusal:
-        Imap.check(account.settings, account.secrets, email=user)
+        Imap.check(server.account(user))
     assert list(refusal.value.fields) == ["imap"]
 
 
 @pytest.mark.parametrize("mechanism", ["xoauth2", "oauthbearer"])
 def test_access_token_logs_in_at_both_servers(server: Dovecot, user: str, mechanism: str) -> None:
     server.tokens.grants[f"good-{user}"] = user
-    account = server.account(user, token=f"good-{user}", auth=mechanism)
-    assert Imap.check(account.settings, {}, email=user, access_token=account.access_token).folders
+    assert Imap.check(server.account(user, token=f"good-{user}", auth=mechanism)).folders
 
 
 @pytest.mark.parametrize("mechanism", ["xoauth2", "oauthbearer"])

@@ -74,7 +74,7 @@ def test_listed_shows_readable_paths() -> None:
 
 
 def test_listed_reads_names_that_come_as_literals_and_passes_over_garbage() -> None:
-    lines: list[Piece] = [(b'() "/" {5}', b"a (b)"), b"", b"((broken", b'() "/" Good']
+    lines: list[Piece] = [(b'() "/" {5}', b"a (b)"), b"", b"((broken", (b"() NIL {3}", b"a\r\n"), b"", b'() "/" Good']
     assert list(roles(lines)) == ["a (b)", "Good"]
 
 
