@@ -9,7 +9,9 @@ Promised: a value that cannot be understood stops the start with the variable's 
 
 from __future__ import annotations
 
+import ipaddress
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-Kind = Literal["str", "int", "bool", "list", "url", "secret"]
+Kind = Literal["str", "int", "bool", "list", "networks", "level", "url", "secret"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ TOPICS: tuple[Topic, ...] = (
                 "Origins whose pages may call the API, e.g. https://crm.example.org.",
             ),
             Variable("DATA_DIR", "str", ".data", "Folder of all state that is not in a server named below."),
-            Variable("LOG_LEVEL", "str", "INFO", "DEBUG, INFO, WARNING or ERROR."),
+            Variable("LOG_LEVEL", "level", "INFO", "DEBUG, INFO, WARNING or ERROR."),
             Variable("WEB_WORKERS", "int", "2", "Web processes of `manage.py up`, four threads each."),
             Variable("WORKER_CONCURRENCY", "int", "2", "Processes of the Celery worker of `manage.py up`."),
             Variable(
@@ -108,7 +110,7 @@ TOPICS: tuple[Topic, ...] = (
             ),
             Variable(
                 "EGRESS_ALLOW_CIDRS",
-                "list",
+                "networks",
                 "",
                 "Private networks that outgoing requests may reach, e.g. 10.1.0.0/16; none by default.",
             ),
@@ -207,15 +209,8 @@ def _text(variable: Variable) -> str:
 
 
 def _convert(variable: Variable, text: str) -> Any:
-    if variable.kind == "int":
-        return _natural(text)
-    if variable.kind == "bool":
-        return _yes_or_no(text)
-    if variable.kind == "list":
-        return [item.strip() for item in text.split(",") if item.strip()]
-    if variable.kind == "url":
-        return _web_address(text)
-    return text
+    convert = CONVERSIONS.get(variable.kind)
+    return convert(text) if convert else text
 
 
 def _natural(text: str) -> int:
@@ -238,6 +233,30 @@ def _web_address(text: str) -> str:
     if text and not text.startswith(("https://", "http://")):
         raise ValueError("not a web address")
     return text.rstrip("/")
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _networks(text: str) -> list[str]:
+    return [str(ipaddress.ip_network(item)) for item in _items(text)]
+
+
+def _level(text: str) -> str:
+    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError("no level")
+    return text.upper()
+
+
+CONVERSIONS: dict[str, Callable[[str], Any]] = {
+    "int": _natural,
+    "bool": _yes_or_no,
+    "list": _items,
+    "networks": _networks,
+    "level": _level,
+    "url": _web_address,
+}
 
 
 def example() -> str:

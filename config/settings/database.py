@@ -24,13 +24,12 @@ def _address() -> dict[str, Any]:
     url = env.read("DATABASE_URL")
     if not url:
         return EmbeddedServer(DATA_DIR).django_settings()
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise ImproperlyConfigured("DATABASE_URL must be postgresql://…: no other database is supported.")
     try:
-        parsed = environ.Env.db_url_config(url)
+        return dict(environ.Env.db_url_config(url))
     except ValueError as error:
         raise ImproperlyConfigured("DATABASE_URL is not a valid address of a database.") from error
-    if parsed.get("ENGINE") != "django.db.backends.postgresql":
-        raise ImproperlyConfigured("DATABASE_URL must be postgresql://…: no other database is supported.")
-    return dict(parsed)
 
 
 def _database() -> dict[str, Any]:

@@ -29,7 +29,7 @@ LOGGING: dict[str, Any] = {
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request id", "redact"]}
     },
-    "root": {"handlers": ["stderr"], "level": env.read("LOG_LEVEL").upper()},
+    "root": {"handlers": ["stderr"], "level": env.read("LOG_LEVEL")},
     "loggers": {
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},

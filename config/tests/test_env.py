@@ -36,7 +36,15 @@ def test_read_list_drops_spaces_and_empty_items(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "eighty"), ("PORT", "-1"), ("DEBUG", "perhaps"), ("PUBLIC_URL", "hub.mine.test")]
+    ("name", "value"),
+    [
+        ("PORT", "eighty"),
+        ("PORT", "-1"),
+        ("DEBUG", "perhaps"),
+        ("PUBLIC_URL", "hub.mine.test"),
+        ("EGRESS_ALLOW_CIDRS", "10.9.9.9/8"),
+        ("LOG_LEVEL", "LOUD"),
+    ],
 )
 def test_read_malformed_value_names_the_variable_and_not_the_value(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str

@@ -14,6 +14,7 @@ from django.db import DatabaseError, connection
 from core import crypto_checks
 from workspaces.runtime import readiness
 from workspaces.runtime.findings import Finding, error, ok, warning
+from workspaces.runtime.keys import is_weak
 
 OLDEST_POSTGRESQL = 15
 EXTENSION = "btree_gin"
@@ -31,8 +32,7 @@ def check_keys() -> list[Finding]:
 
 
 def _secret_key() -> Finding:
-    key = settings.SECRET_KEY
-    if len(key) < crypto_checks.MIN_LENGTH or len(set(key)) < crypto_checks.MIN_DISTINCT:
+    if is_weak(settings.SECRET_KEY):
         return error("SECRET_KEY", "It is weak: sessions could be forged.", "Set 50 random characters.")
     return ok("SECRET_KEY", "strong")
 

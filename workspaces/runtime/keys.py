@@ -1,7 +1,7 @@
-"""Keys that nobody gave: made once, kept in a file that only the owner of the process can read.
+"""Keys that nobody gave: made once, kept in a file that only the owner of the process can read; and weak ones refused.
 
-Called while the settings load. Promised: two processes that start together end with the same key, a key is complete or
-absent, and its file has mode 0600.
+Called while the settings load, so nothing here knows Django. Promised: two processes that start together end with the
+same key, a key is complete or absent, and its file has mode 0600.
 """
 
 from __future__ import annotations
@@ -10,6 +10,16 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
+
+MIN_LENGTH = 32
+MIN_DISTINCT = 10
+EXAMPLES = ("example", "change", "secret", "insecure", "password", "default", "0123456789", "abcdefgh")
+
+
+def is_weak(key: str) -> bool:
+    """Too short, too uniform, or taken from a page of documentation."""
+    known = any(word in key.lower() for word in EXAMPLES)
+    return known or len(key) < MIN_LENGTH or len(set(key)) < MIN_DISTINCT
 
 
 def generated_or(given: str, path: Path, *, prefix: str = "") -> str:

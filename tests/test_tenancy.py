@@ -1,0 +1,596 @@
+"""Nobody sees what is not theirs (reference reliability S1, S2, S12): every route of the API and of the console.
+
+The routes come from the URL resolver, so a new one without a row in `EXPECT` fails by its name. Each is called by
+everybody with everybody's ids: a foreign id must answer byte for byte what an unknown one does, and no refused call may
+change a row.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.db import transaction
+from django.http import HttpResponseBase
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework.test import APIClient
+from rest_framework.views import APIView
+
+from core.ids import uuid7
+from email_sync.providers import MAIL_PROVIDERS
+from email_sync.tests.memory import Memory
+from tests.world import World, fingerprint, make_world
+from workspaces.models import AuditEvent, Role
+from workspaces.services import tokens
+from workspaces.tests.fixtures import Actor, client_for, make_actor
+
+pytestmark = pytest.mark.django_db
+
+EVERYBODY = frozenset(Role.values)
+CONSOLE = frozenset({Role.OWNER, Role.ADMIN})
+OWNERS = frozenset({Role.OWNER})
+METHODS = ("get", "post", "put", "patch", "delete")
+
+ROWS_OF = {
+    "connection_id": "connection",
+    "email_id": "message",
+    "thread_id": "thread",
+    "attachment_id": "attachment",
+    "submission_id": "submission",
+    "member_id": "membership",
+    "token_id": "token",
+}
+"""Path parameter → the row of a `World` it names."""
+FIXED = {"provider": "google"}
+"""Path parameters that name no row."""
+
+
+@dataclass(frozen=True)
+class Expect:
+    """Who may call a route, and what a rightful call answers."""
+
+    status: int
+    roles: frozenset[str] = EVERYBODY
+    body: Any = None
+    references: Mapping[str, str] = field(default_factory=dict)
+    """Fields of the body or the query that name a row: field → row of a `World`."""
+    shared: bool = False
+    """The row belongs to the workspace, not to one user: those with the role may have anybody's."""
+    fixed: Mapping[str, str] = field(default_factory=lambda: FIXED)
+
+
+@dataclass(frozen=True)
+class Open:
+    """No token needed; what it answers without one."""
+
+    status: int
+
+
+MAIL = {"to": ["bob@example.com"], "subject": "Hello", "body": "Hello"}
+LOGIN = {"host": "mail.example.org", "password": "pass"}
+IMAP = {"email": "new@example.org", "imap": LOGIN, "smtp": LOGIN}
+V1 = "/api/v1/integrations"
+
+EXPECT: dict[str, Expect | Open] = {
+    "GET /api/docs": Open(200),
+    "GET /api/schema": Open(200),
+    "GET /api/members": Expect(200, CONSOLE),
+    "POST /api/members": Expect(201, CONSOLE, {"email": "new@example.org", "role": "MEMBER"}),
+    "PATCH /api/members/<member_id>": Expect(200, CONSOLE, {"role": "MEMBER"}, shared=True),
+    "DELETE /api/members/<member_id>": Expect(204, CONSOLE, shared=True),
+    "GET /api/tokens": Expect(200),
+    "POST /api/tokens": Expect(201, body={"name": "New"}),
+    "DELETE /api/tokens/<token_id>": Expect(204),
+    "GET /api/audit": Expect(200, OWNERS),
+    f"GET {V1}/oauth/providers": Expect(200),
+    f"GET {V1}/oauth/<provider>/authorize": Expect(302, references={"connectionId": "connection"}),
+    f"GET {V1}/oauth/<provider>/callback": Open(400),
+    f"DELETE {V1}/oauth/<provider>": Expect(204, references={"connectionId": "connection"}, fixed={"provider": "imap"}),
+    f"GET {V1}/connections": Expect(200),
+    f"POST {V1}/connections/imap": Expect(201, body=IMAP),
+    f"PATCH {V1}/connections/<connection_id>": Expect(200, body={"visibility": "full"}),
+    f"GET {V1}/connections/<connection_id>/status": Expect(200),
+    f"POST {V1}/connections/<connection_id>/sync": Expect(202, body={"type": "email"}),
+    f"POST {V1}/connections/<connection_id>/refresh": Expect(200),
+    f"GET {V1}/email/inbox": Expect(200, references={"connectionId": "connection"}),
+    f"GET {V1}/email/folders/counts": Expect(200),
+    f"POST {V1}/email/send": Expect(201, body=MAIL, references={"connectionId": "connection", "replyToId": "message"}),
+    f"POST {V1}/email/sync": Expect(202),
+    f"GET {V1}/email/thread/<thread_id>": Expect(200),
+    f"GET {V1}/email/submissions/<submission_id>": Expect(200),
+    f"GET {V1}/email/<email_id>": Expect(200),
+    f"PATCH {V1}/email/<email_id>/read": Expect(200, body={"read": True}),
+    f"POST {V1}/email/<email_id>/read": Expect(200, body={"read": True}),
+    f"PATCH {V1}/email/<email_id>/star": Expect(200, body={"starred": True}),
+    f"POST {V1}/email/<email_id>/star": Expect(200, body={}),
+    f"PATCH {V1}/email/<email_id>/archive": Expect(200, body={"archived": True}),
+    f"POST {V1}/email/<email_id>/archive": Expect(200, body={}),
+    f"GET {V1}/email/<email_id>/attachments/<attachment_id>": Expect(200),
+}
+
+OUTSIDE_THE_API = {"/", "/healthz", "/readyz", "/metrics"}
+"""Pages that are no API views; none takes an id or shows a row of anybody. The console has tests of its own below."""
+
+
+# --- routes -------------------------------------------------------------------------------------------------------
+
+
+def patterns(resolver: URLResolver, prefix: str = "/") -> Iterator[tuple[str, URLPattern]]:
+    """Every address with its pattern, converters left out: `/api/tokens/<token_id>`. Not the console's."""
+    for entry in resolver.url_patterns:
+        address = prefix + re.sub(r"<\w+:(\w+)>", r"<\1>", str(entry.pattern))
+        if isinstance(entry, URLResolver):
+            if entry.app_name != "admin":
+                yield from patterns(entry, address)
+        else:
+            yield address, entry
+
+
+def routes() -> dict[str, type[APIView]]:
+    """`GET /api/tokens` → the view."""
+    found = {}
+    for address, pattern in patterns(get_resolver()):
+        view = getattr(pattern.callback, "cls", None)
+        if view is not None and issubclass(view, APIView):
+            found |= {f"{method.upper()} {address}": view for method in METHODS if hasattr(view, method)}
+    return found
+
+
+ROUTES = routes()
+PROTECTED = {name: row for name, row in EXPECT.items() if isinstance(row, Expect)}
+WITH_IDS = [name for name in PROTECTED if set(re.findall(r"<(\w+)>", name)) & set(ROWS_OF)]
+WITH_REFERENCES = [(name, reference) for name, row in PROTECTED.items() for reference in row.references]
+
+
+def test_every_route_has_a_declared_expectation() -> None:
+    assert sorted(set(ROUTES) - set(EXPECT)) == []
+
+
+def test_no_expectation_is_left_of_a_route_that_is_gone() -> None:
+    assert sorted(set(EXPECT) - set(ROUTES)) == []
+
+
+def test_every_page_outside_the_api_is_known() -> None:
+    others = {address for address, pattern in patterns(get_resolver()) if not hasattr(pattern.callback, "cls")}
+    assert others == OUTSIDE_THE_API
+
+
+def test_every_id_a_request_may_carry_is_declared_as_a_reference() -> None:
+    """From the OpenAPI schema: parameters and body fields that end in `Id`."""
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+    undeclared = []
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            name = f"{method.upper()} {path.replace('{', '<').replace('}', '>')}"
+            row = EXPECT[re.sub(r"<(\w+)>", lambda m: f"<{_snake(m[1])}>", name)]
+            declared = set(row.references) if isinstance(row, Expect) else set()
+            undeclared += [f"{name}: {field}" for field in _id_fields(schema, operation) - declared]
+    assert undeclared == []
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"([A-Z])", lambda m: "_" + m[1].lower(), name)
+
+
+def _id_fields(schema: Mapping[str, Any], operation: Mapping[str, Any]) -> set[str]:
+    names = {item["name"] for item in operation.get("parameters", []) if item["in"] == "query"}
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        names |= _properties(schema, content["schema"])
+    return {name for name in names if re.search(r"(^id|Ids?)$", name)}
+
+
+def _properties(schema: Mapping[str, Any], node: Mapping[str, Any]) -> set[str]:
+    if "$ref" in node:
+        node = schema["components"]["schemas"][node["$ref"].rsplit("/", 1)[1]]
+    names = set(node.get("properties", {}))
+    inner = [*node.get("properties", {}).values(), *node.get("allOf", [])]
+    inner += [node["items"]] if "items" in node else []
+    return names.union(*(_properties(schema, child) for child in inner))
+
+
+# --- the people ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class People:
+    """Everybody who may come by, each with a world of their own."""
+
+    worlds: Mapping[str, World]
+    spare: World
+    """Of one more member of the workspace, whom nobody calls as."""
+
+    def others(self, name: str) -> dict[str, World]:
+        return {other: world for other, world in self.worlds.items() if other != name}
+
+
+@pytest.fixture
+def people(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, owner: Actor, admin: Actor, member: Actor, outsider: Actor
+) -> People:
+    monkeypatch.setitem(MAIL_PROVIDERS._loaded, Memory.key, Memory)
+    monkeypatch.setattr(Memory, "mailboxes", {})
+    settings.CONNECTION_CHECKS = {"imap": "integrations.tests.checks.passes"}
+    settings.GOOGLE_CLIENT_ID, settings.GOOGLE_CLIENT_SECRET = "client", "secret"
+    actors = {"owner": owner, "admin": admin, "member": member, "outsider": outsider}
+    worlds = {name: make_world(actor, f"mark-of-{name}") for name, actor in actors.items()}
+    spare = make_world(make_actor(workspace=member.workspace), "mark-of-spare")
+    for actor in (owner, outsider):
+        AuditEvent.objects.create(workspace=actor.workspace, action="x", changes={"of": f"trail-{actor.workspace.pk}"})
+    for actor in actors.values():
+        actor.client.get("/api/tokens")  # the first use of a token is noted on it
+    return People(worlds, spare)
+
+
+def call(client: APIClient, name: str, ids: Mapping[str, str], extra: Mapping[str, str] | None = None) -> Any:
+    """The route with these path parameters; `extra` goes into the body or, without one, the query."""
+    method, address = name.split(" ")
+    row = PROTECTED.get(name)
+    for parameter, value in {**(row.fixed if row else FIXED), **ids}.items():
+        address = address.replace(f"<{parameter}>", value)
+    if method in ("GET", "DELETE"):
+        return getattr(client, method.lower())(address, query_params=dict(extra or {}))
+    body = row.body if row else None
+    if extra:
+        body = {**(body or {}), **extra}
+    return getattr(client, method.lower())(address, body)
+
+
+def parameters(name: str) -> list[str]:
+    """The path parameters that name rows."""
+    return [parameter for parameter in re.findall(r"<(\w+)>", name) if parameter in ROWS_OF]
+
+
+def ids_of(name: str, *worlds: World) -> dict[str, str]:
+    """The route's path parameters; several worlds give one each."""
+    every = list(worlds) * 2
+    return {
+        parameter: str(getattr(world, ROWS_OF[parameter]).pk)
+        for parameter, world in zip(parameters(name), every, strict=False)
+    }
+
+
+def unknown_ids(name: str) -> dict[str, str]:
+    return {parameter: str(uuid7()) for parameter in parameters(name)}
+
+
+def seen(response: HttpResponseBase) -> tuple[int, dict[str, str], bytes]:
+    """All that a caller learns, without the request's id."""
+    headers = {key: value for key, value in response.headers.items() if key != "X-Request-Id"}
+    content = getattr(response, "content", b"")
+    request_id = response.headers.get("X-Request-Id", "").encode()
+    assert request_id, "every answer carries X-Request-Id"
+    return response.status_code, headers, content.replace(request_id, b"")
+
+
+@contextmanager
+def tried() -> Iterator[None]:
+    """What is done inside is undone: the next caller meets the same rows."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+# --- the matrix ---------------------------------------------------------------------------------------------------
+
+
+def _strangers(people: People) -> dict[str, APIClient]:
+    """Those without a token that is good now."""
+    member = people.worlds["member"].actor
+    expired, revoked = (tokens.issue(by=None, membership=member.membership, name=name) for name in ("old", "gone"))
+    type(expired.row).objects.filter(pk=expired.row.pk).update(expires_at=timezone.now())
+    type(revoked.row).objects.filter(pk=revoked.row.pk).update(revoked_at=timezone.now())
+    removed = make_actor(workspace=member.workspace)
+    removed.membership.delete()
+    inactive = make_actor(workspace=member.workspace)
+    type(inactive.user).objects.filter(pk=inactive.user.pk).update(is_active=False)
+    basic = APIClient()
+    basic.credentials(HTTP_AUTHORIZATION="Basic b3duZXI6b3duZXI=")
+    signed_in = APIClient()
+    signed_in.force_login(member.user, backend="django.contrib.auth.backends.ModelBackend")
+    return {
+        "anonymous": APIClient(),
+        "with an expired token": client_for(expired.text),
+        "with a revoked token": client_for(revoked.text),
+        "removed": removed.client,
+        "inactive": inactive.client,
+        "with half a token": client_for(member.token[:-1]),
+        "with another scheme": basic,
+        "with a session of the console": signed_in,
+    }
+
+
+@pytest.mark.parametrize("name", PROTECTED)
+def test_route_without_a_good_token_is_401_and_changes_nothing(people: People, name: str) -> None:
+    strangers = _strangers(people)
+    before = fingerprint()
+    for who, client in strangers.items():
+        for ids in (ids_of(name, people.worlds["member"]), unknown_ids(name)):
+            response = call(client, name, ids)
+            assert response.status_code == 401, who
+            assert response.headers["WWW-Authenticate"].startswith("Bearer"), who
+            assert set(response.json()["error"]) == {"code", "message", "requestId"}, who
+    assert fingerprint() == before
+
+
+@pytest.mark.parametrize("name", [name for name, row in EXPECT.items() if isinstance(row, Open)])
+def test_open_route_answers_without_a_token_and_shows_nothing_of_anybody(people: People, name: str) -> None:
+    before = fingerprint()
+    response = call(APIClient(), name, {})
+    assert response.status_code == EXPECT[name].status
+    assert b"mark-of" not in response.content
+    assert fingerprint() == before
+
+
+@pytest.mark.parametrize("name", WITH_IDS)
+def test_route_with_a_foreign_id_answers_exactly_as_with_an_unknown_one(people: People, name: str) -> None:
+    row = PROTECTED[name]
+    before = fingerprint()
+    for who, mine in people.worlds.items():
+        client, role = mine.actor.client, mine.actor.role
+        unknown = seen(call(client, name, unknown_ids(name)))
+        assert unknown[0] == (404 if role in row.roles else 403), who
+        for other, foreign in {**people.others(who), "spare": people.spare}.items():
+            if row.shared and role in row.roles and foreign.actor.workspace == mine.actor.workspace:
+                continue  # a rightful call: the next test
+            for mixed in product((mine, foreign), repeat=len(parameters(name))):
+                if foreign in mixed:
+                    assert seen(call(client, name, ids_of(name, *mixed))) == unknown, f"{who} with {other}'s"
+        for malformed in ("7", "null", "a" * 300, "%2e%2e", "00000000-0000-0000-0000-00000000000g"):
+            ids = dict.fromkeys(parameters(name), malformed)
+            assert seen(call(client, name, ids)) == unknown, malformed
+    assert fingerprint() == before
+
+
+@pytest.mark.parametrize(("name", "reference"), WITH_REFERENCES)
+def test_request_that_names_a_foreign_row_answers_exactly_as_with_an_unknown_one(
+    people: People, name: str, reference: str
+) -> None:
+    kind = PROTECTED[name].references[reference]
+    before = fingerprint()
+    for who, mine in people.worlds.items():
+        client, ids = mine.actor.client, ids_of(name, mine)
+        unknown = seen(call(client, name, ids, {reference: str(uuid7())}))
+        assert unknown[0] == 404, who
+        for other, foreign in people.others(who).items():
+            answer = seen(call(client, name, ids, {reference: str(getattr(foreign, kind).pk)}))
+            assert answer == unknown, f"{who} with {other}'s"
+    assert fingerprint() == before
+
+
+@pytest.mark.parametrize("name", PROTECTED)
+def test_route_answers_each_role_as_declared_and_shows_nobody_elses_rows(people: People, name: str) -> None:
+    row = PROTECTED[name]
+    for who, mine in people.worlds.items():
+        rightful = mine.actor.role in row.roles
+        target = mine
+        if row.shared:
+            target = people.spare if mine.actor.workspace == people.spare.actor.workspace else mine
+        if row.shared and target is mine:
+            continue  # the only OWNER of a workspace alone: the rule of the last owner is tested elsewhere
+        before = fingerprint()
+        with tried():
+            response = call(mine.actor.client, name, ids_of(name, target))
+            assert response.status_code == (row.status if rightful else 403), (who, response.content)
+            if not rightful:
+                assert fingerprint() == before
+        text = b"".join(response) if response.streaming else response.content
+        for other, foreign in people.others(who).items():
+            leaked = [word for word in (foreign.mark, *foreign.ids()) if word.encode() in text]
+            assert leaked == [], f"{who} is shown {other}'s"
+            if foreign.actor.workspace != mine.actor.workspace:
+                for word in (f"trail-{foreign.actor.workspace.pk}", foreign.actor.user.email):
+                    assert word.encode() not in text, f"{who} is shown {word}"
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        (f"{V1}/connections", "mark-of-{who}"),
+        (f"{V1}/email/inbox", "mark-of-{who}"),
+        ("/api/tokens", "mark-of-{who}"),
+        ("/api/audit", "trail-{workspace}"),
+    ],
+)
+def test_list_shows_its_caller_their_own(people: People, path: str, word: str) -> None:
+    """Else the test above would be content with empty lists."""
+    for who in ("owner", "outsider"):
+        actor = people.worlds[who].actor
+        assert word.format(who=who, workspace=actor.workspace.pk) in actor.client.get(path).content.decode()
+
+
+@pytest.mark.parametrize("address", sorted({name.split(" ")[1] for name in PROTECTED}))
+def test_address_asked_with_other_methods_tells_nothing(people: People, address: str) -> None:
+    """HEAD as GET without a body; OPTIONS the same for every id; a method that is not there 405, for every id."""
+    offered = {name.split(" ")[0] for name in EXPECT if name.split(" ")[1] == address}
+    mine, foreign = people.worlds["outsider"], people.worlds["member"]
+    client = mine.actor.client
+    before = fingerprint()
+    sample = f"GET {address}"
+    for method in ("HEAD", "OPTIONS", "PUT", "TRACE", *{"GET", "POST", "PATCH", "DELETE"} - offered):
+        answers = []
+        for ids in (ids_of(sample, foreign), unknown_ids(sample)):
+            path = address
+            for parameter, value in {**FIXED, **ids}.items():
+                path = path.replace(f"<{parameter}>", value)
+            assert APIClient().generic(method, path).status_code == 401
+            answers.append(seen(client.generic(method, path)))
+        assert answers[0] == answers[1], method
+        status, headers, content = answers[0]
+        if method == "OPTIONS":
+            assert status == 200
+            assert set(headers["Allow"].split(", ")) == {*offered, "OPTIONS", *(("HEAD",) if "GET" in offered else ())}
+        elif method == "HEAD" and "GET" in offered:
+            assert content == b""
+            assert status in (200, 302, 403, 404)
+        else:
+            assert status == 405, method
+    assert fingerprint() == before
+
+
+def test_role_that_is_lowered_counts_from_the_next_request(people: People) -> None:
+    owner = people.worlds["owner"].actor
+    assert owner.client.get("/api/audit").status_code == 200
+    type(owner.membership).objects.filter(pk=owner.membership.pk).update(role=Role.MEMBER)
+    assert owner.client.get("/api/audit").status_code == 403
+
+
+# --- the console --------------------------------------------------------------------------------------------------
+
+SUBMITTED = {"_form_submitted": "on", "post": "yes", "role": "MEMBER", "email": "new@example.org", "name": "renamed"}
+
+
+def _console_pages() -> list[tuple[str, str, list[str]]]:
+    """(model, name of the URL, its parameters) of every page of every model admin."""
+    pages = []
+    for model, page in admin.site._registry.items():
+        for pattern in page.get_urls():
+            if pattern.name:
+                pages.append((model._meta.label, pattern.name, list(pattern.pattern.converters)))
+    return pages
+
+
+PAGES = _console_pages()
+
+
+def _signed_in(actor: Actor) -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(actor.user, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def _row_of(world: World, label: str) -> Any:
+    rows = {
+        "workspaces.User": world.actor.user,
+        "workspaces.Workspace": world.actor.workspace,
+        "workspaces.Membership": world.membership,
+        "workspaces.ApiToken": world.token,
+        "workspaces.AuditEvent": AuditEvent.objects.filter(workspace=world.actor.workspace).first(),
+        "integrations.Connection": world.connection,
+        "integrations.SyncRun": world.run,
+    }
+    return rows[label]
+
+
+def _arguments(names: list[str], world: World | None, label: str) -> dict[str, str]:
+    """The parameters of a console page about `world`'s row; unknown ids without a world."""
+    unknown = str(uuid7())
+    known = {
+        "object_id": str(_row_of(world, label).pk) if world else unknown,
+        "id": str(_row_of(world, label).pk) if world else unknown,
+        "workspace_id": str(world.actor.workspace.pk) if world else unknown,
+        "provider": "google",
+    }
+    return {name: known[name] for name in names}
+
+
+def _shown(response: HttpResponseBase, arguments: Mapping[str, str]) -> tuple[int, str, str]:
+    """Status, where to, and the page without the id asked for and what changes with every answer."""
+    text = response.content.decode() + response.cookies.output()
+    text = re.sub(
+        r'(csrf\w*["\']?(?: value=|:|=) ?["\']?)[\w-]+|sessionid=\w+|messages=[^;]+|expires=[^;]+', r"\1", text
+    )
+    for value in arguments.values():
+        text = text.replace(value, "ID")
+    location = response.headers.get("Location", "")
+    for value in arguments.values():
+        location = location.replace(value, "ID")
+    return response.status_code, location, text
+
+
+@pytest.mark.parametrize(("label", "page", "names"), PAGES, ids=[name for _, name, _ in PAGES])
+def test_console_page_shows_and_changes_nothing_of_another_workspace(
+    people: People, label: str, page: str, names: list[str]
+) -> None:
+    foreign = people.worlds["member"]
+    secret = {
+        foreign.mark,
+        foreign.actor.user.email,
+        people.worlds["owner"].mark,
+        f"trail-{foreign.actor.workspace.pk}",
+    }
+    callers = {name: _signed_in(people.worlds[name].actor) for name in ("outsider", "member")} | {"nobody": Client()}
+    if label == "workspaces.User":
+        people.worlds["outsider"].actor.user.refresh_from_db()
+    before = fingerprint()
+    for who, client in callers.items():
+        for method in ("get", "post"):
+            answers = []
+            for world in (foreign, None):
+                arguments = _arguments(names, world, label)
+                address = reverse(f"admin:{page}", kwargs=arguments)
+                response = getattr(client, method)(address, SUBMITTED if method == "post" else {"q": foreign.mark})
+                assert response.status_code < 500, (who, method)
+                own = {foreign.actor.user.email} if who == "member" else set()
+                shown = [word for word in secret - own if word in response.content.decode()]
+                # A search page repeats what was searched for.
+                assert shown in ([], [foreign.mark] if method == "get" and not names else []), (who, method)
+                answers.append(_shown(response, arguments))
+            assert answers[0][:2] == answers[1][:2], (who, method)
+            assert answers[0][2] == answers[1][2], (who, method)
+    after = fingerprint()
+    changed = {table for table in before if before[table] != after[table]}
+    assert changed <= ({"django_admin_log", *_own_rows(label)} if not names else set())
+
+
+def _own_rows(label: str) -> set[str]:
+    """A form without an id that is sent by an owner may make a row of the owner's own."""
+    return {label.lower().replace(".", "_")}
+
+
+@pytest.mark.parametrize("label", [label for label, name, names in PAGES if name.endswith("_changelist")])
+def test_console_list_shows_an_owner_their_own_and_filters_reach_no_further(people: People, label: str) -> None:
+    mine, foreign = people.worlds["outsider"], people.worlds["member"]
+    client = _signed_in(mine.actor)
+    address = reverse(f"admin:{label.lower().replace('.', '_')}_changelist")
+    for query in ({}, {"connection__id__exact": str(foreign.connection.pk)}, {"all": ""}, {"p": "2"}, {"o": "1"},
+                  {"workspace__id__exact": str(foreign.actor.workspace.pk)}, {"e": "1"}):  # fmt: skip
+        response = client.get(address, query, follow=True)
+        assert response.status_code in (200, 400, 403), query
+        text = response.content.decode()
+        assert str(_row_of(foreign, label).pk) not in text.replace(json.dumps(query), ""), query
+        assert foreign.mark not in text, query
+    if label != "workspaces.User":
+        assert str(_row_of(mine, label).pk) in client.get(address).content.decode()
+
+
+def test_console_search_and_jumps_reach_no_other_workspace(people: People) -> None:
+    """The site's own addresses: the autocomplete of foreign keys, `view on site`, the index and unfold's search."""
+    foreign = people.worlds["member"]
+    client = _signed_in(people.worlds["outsider"].actor)
+    asked = {"app_label": "integrations", "model_name": "connection", "field_name": "user", "term": "user"}
+    for name, kwargs, query in (
+        ("index", {}, {}),
+        ("autocomplete", {}, asked),
+        ("jsi18n", {}, {}),
+        ("search", {}, {"s": foreign.mark}),
+        ("app_list", {"app_label": "integrations"}, {}),
+        ("view_on_site", {"content_type_id": 1, "object_id": foreign.connection.pk}, {}),
+    ):
+        response = client.get(reverse(f"admin:{name}", kwargs=kwargs), query)
+        assert response.status_code < 500, name
+        text = response.content.decode().replace(f"{foreign.mark}&quot;", "")
+        assert foreign.actor.user.email not in text, name
+        assert str(foreign.connection.pk) not in text, name
+
+
+@pytest.mark.parametrize("label", [label for label, name, names in PAGES if name.endswith("_changelist")])
+def test_console_bulk_actions_touch_no_row_of_another_workspace(people: People, label: str) -> None:
+    foreign = people.worlds["member"]
+    client = _signed_in(people.worlds["outsider"].actor)
+    page = next(page for model, page in admin.site._registry.items() if model._meta.label == label)
+    before = fingerprint()
+    address = reverse(f"admin:{label.lower().replace('.', '_')}_changelist")
+    for action in ("delete_selected", *(str(getattr(a, "__name__", a)) for a in page.actions or ())):
+        body = {"action": action, "_selected_action": str(_row_of(foreign, label).pk), "post": "yes"}
+        assert client.post(address, body).status_code < 500
+    assert fingerprint() == before
