@@ -64,7 +64,7 @@ def _time(moment: datetime | None) -> str | None:
 
 def email_detail(detail: Detail) -> dict[str, Any]:
     """An email with its body. HTML is sanitised on every read; remote content stays off."""
-    parts = [
+    parts: list[dict[str, Any]] = [
         {
             "id": str(part.pk),
             "fileName": part.file_name,

@@ -4,6 +4,7 @@ mail, so a foreign id answers exactly like a missing one."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -86,10 +87,13 @@ class _Flag(APIView):
 
 def _described(name: str) -> Callable[[type[_Flag]], type[_Flag]]:
     """Names of the two operations: views that share methods still need names of their own in the schema."""
-    shape = {"request": serializers.FlagBody, "responses": serializers.EmailShape}
-    return extend_schema_view(
-        post=extend_schema(operation_id=f"{name}_post", **shape), patch=extend_schema(operation_id=name, **shape)
-    )
+
+    def operation(operation_id: str) -> Callable[[Any], Any]:
+        return extend_schema(
+            operation_id=operation_id, request=serializers.FlagBody, responses=serializers.EmailShape
+        )
+
+    return extend_schema_view(post=operation(f"{name}_post"), patch=operation(name))
 
 
 @_described("email_read")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.db.models.functions import Greatest
 
 from core.errors import CursorExpired, ProviderError, RemoteMissing
@@ -89,7 +89,7 @@ class MailboxSync:
         self._drop_vanished({stream.key for stream in streams})
         return streams
 
-    def _cursor_rows(self) -> Sequence[SyncCursor]:
+    def _cursor_rows(self) -> QuerySet[SyncCursor]:
         return SyncCursor.objects.filter(connection=self.connection, type=self.run.type)
 
     def _store_folders(self, folders: Sequence[RemoteFolder]) -> None:

@@ -137,7 +137,7 @@ def _after(cursor: str) -> Q:
     """Keyset in the form PostgreSQL turns into one index range (reference ecosystem 4.3)."""
     try:
         moment, message_id = decode_cursor(cursor)
-        received_at, pk = datetime.fromisoformat(moment), uuid.UUID(message_id)
+        received_at, pk = datetime.fromisoformat(str(moment)), uuid.UUID(str(message_id))
     except (TypeError, ValueError):
         raise InvalidInput(fields={"cursor": ["This cursor is not one of ours."]}) from None
     return Q(received_at__lte=received_at) & ~Q(received_at=received_at, id__gte=pk)

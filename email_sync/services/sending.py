@@ -244,7 +244,7 @@ def take_due(limit: int = 100) -> list[uuid.UUID]:
     return list(Submission.objects.filter(abandoned | due).order_by("created_at").values_list("pk", flat=True)[:limit])
 
 
-def settle(submission_id: object) -> None:
+def settle(submission_id: uuid.UUID) -> None:
     """The next step of one submission: retry, look in Sent, or file the copy."""
     submission = _claim(submission_id)
     if submission is None:
@@ -259,7 +259,7 @@ def settle(submission_id: object) -> None:
         _set(submission, {"lease_until": None, "next_attempt_at": _next_look(submission)})
 
 
-def _claim(submission_id: object) -> Submission | None:
+def _claim(submission_id: uuid.UUID) -> Submission | None:
     """Take it under a lease. One whose sender died mid-call becomes UNCONFIRMED: nobody knows whether it left."""
     with transaction.atomic():
         due = Q(next_attempt_at__lte=Now(), lease_until__isnull=True) | Q(lease_until__lt=Now())

@@ -8,10 +8,11 @@ from __future__ import annotations
 import random
 import uuid
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from core.work import WorkStatus
@@ -52,7 +53,7 @@ def _start_due_of(type: str, limit: int) -> int:
     return len(due)
 
 
-def _wanting(type: str) -> object:
+def _wanting(type: str) -> QuerySet[Connection, Any]:
     """Connections that sync this type by themselves."""
     connections = Connection.objects.syncing()
     if any(field.name == f"sync_{type}" for field in Connection._meta.fields):
