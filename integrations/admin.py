@@ -163,7 +163,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
     @scoped_action(description="Sync now", confirm="Fetches what is new. One under way goes on.", icon="sync")
     def sync_now(self, request: HttpRequest, obj: Connection, form: BaseDialogForm) -> str:
-        runs = connections.sync_now(obj, type="all")
+        runs = connections.sync_now(obj, type="all", by=_by(request))
         ring(runs)
         return "The sync has begun." if runs else "There is nothing to sync here."
 
@@ -247,6 +247,7 @@ def sync_words(sync: standing.SyncStanding) -> str:
         words.append(f"{state.coverage_stored:,} stored of {state.coverage_remote or 0:,}{missing}")
     if sync.next_sync_at is not None:
         words.append(f"next at {sync.next_sync_at:%Y-%m-%d %H:%M:%S} UTC")
+    words += [f"held back: {reason}" for reason in sync.held]
     return " · ".join(words)
 
 

@@ -111,9 +111,19 @@ def _start(connection: Connection, types: Sequence[str], trigger: str) -> list[S
 def sync_now(connection: Connection, *, type: str, by: User, trigger: str = "user") -> list[SyncRun]:
     """A run of `type`, or of all the connection can ("all"). One under way is given back.
 
-    UnsupportedOperation where the provider has no such sync, Conflict `missing_scope` where it was not granted.
+    UnsupportedOperation where the provider has no such sync, Conflict `missing_scope` where it was not granted. Agreeing
+    to a removal that was held back (`sync_runs.ACCEPT_REMOVALS`) leaves its line in the audit trail.
     """
     _refuse_disconnected(connection)
+    with transaction.atomic():
+        runs = _start_asked(connection, type, trigger)
+        if trigger == sync_runs.ACCEPT_REMOVALS:
+            action, changes = "connection.removal_accepted", {"type": type, "account": connection.account_email}
+            audit.record(by=by, workspace=connection.workspace, action=action, target=connection, changes=changes)
+    return runs
+
+
+def _start_asked(connection: Connection, type: str, trigger: str) -> list[SyncRun]:
     if type == "all":
         types = [name for name in capabilities.of_connection(connection) if name in sync_runs.enabled_types(connection)]
         return _start(connection, types, trigger)
@@ -143,7 +153,7 @@ def update(connection: Connection, *, changes: Mapping[str, object], by: User) -
             sync_runs.stop(connection=row, reason="The connection was paused or a sync switched off.")
         if row.paused or row.needs_reauth:
             return []
-        return sync_now(row, type="all") if changed.keys() - {"visibility"} else []
+        return sync_now(row, type="all", by=by) if changed.keys() - {"visibility"} else []
 
 
 def _refuse_disconnected(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from core.work import WorkStatus
 from integrations import serializers
-from integrations.models import Connection, SyncRun, SyncState
+from integrations.models import Connection, SyncCursor, SyncRun, SyncState
 from integrations.tests.factories import ConnectionFactory, SyncRunFactory, SyncStateFactory
 from integrations.tests.flows import ROOT
 from workspaces.models import AuditEvent
@@ -189,6 +189,25 @@ def test_sync_that_cannot_be_is_refused(
     response = member.client.post(_url(_of(member, **columns), "/sync"), body)
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
     assert not SyncRun.objects.exists()
+
+
+def test_status_shows_a_removal_that_was_held_back(member: Actor) -> None:
+    connection = _of(member)
+    reason = "900 of 1000 would go."
+    SyncCursor.objects.create(connection=connection, type="email", stream="inbox", held_reason=reason)
+    SyncCursor.objects.create(connection=connection, type="email", stream="sent")
+    answer = member.client.get(_url(connection, "/status")).json()
+    assert answer["email"]["heldRemovals"] == [f"inbox: {reason}"]
+    assert answer["calendar"]["heldRemovals"] == []
+
+
+def test_sync_that_accepts_removals_says_so_to_the_run_and_in_the_trail(member: Actor) -> None:
+    connection = _of(member)
+    member.client.post(_url(connection, "/sync"), {"type": "email"})
+    member.client.post(_url(connection, "/sync"), {"type": "email", "acceptRemovals": True})
+    assert SyncRun.objects.get().trigger == "accept"
+    event = AuditEvent.objects.get(action="connection.removal_accepted")
+    assert event.actor == member.user
 
 
 # Changes
