@@ -111,8 +111,8 @@ def _start(connection: Connection, types: Sequence[str], trigger: str) -> list[S
 def sync_now(connection: Connection, *, type: str, by: User, trigger: str = "user") -> list[SyncRun]:
     """A run of `type`, or of all the connection can ("all"). One under way is given back.
 
-    UnsupportedOperation where the provider has no such sync, Conflict `missing_scope` where it was not granted. Agreeing
-    to a removal that was held back (`sync_runs.ACCEPT_REMOVALS`) leaves its line in the audit trail.
+    UnsupportedOperation where the provider has no such sync, Conflict `missing_scope` where it was not granted.
+    Agreeing to a removal that was held back (`sync_runs.ACCEPT_REMOVALS`) leaves its line in the audit trail.
     """
     _refuse_disconnected(connection)
     with transaction.atomic():
