@@ -33,7 +33,8 @@ def parse_address(text: str, field: str) -> Address:
     form. InvalidInput naming `field` for anything else."""
     refuse_controls(text, field)
     found = addresses(text) if len(text) <= MAX_EMAIL + MAX_NAME + 10 else ()
-    if len(found) != 1 or not is_email(found[0].email):
+    bracketed = text.rstrip().endswith(">")
+    if len(found) != 1 or not is_email(found[0].email) or not (bracketed or found[0].email == text.strip()):
         raise InvalidInput(fields={field: [f"{text[:100]!r} is not an email address."]})
     name = found[0].name
     refuse_controls(name, field)

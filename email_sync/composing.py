@@ -209,7 +209,8 @@ def _text_part(text: str, subtype: str) -> bytes:
     if text.isascii() and all(len(line) <= _LINE + 2 for line in text.split("\n")):
         encoding, body = "7bit", data
     else:
-        quoted, coded = binascii.b2a_qp(data, istext=True), base64.encodebytes(data)
+        quoted = binascii.b2a_qp(data, istext=True)
+        coded = base64.encodebytes(data.replace(b"\n", b"\r\n"))
         encoding, body = ("quoted-printable", quoted) if len(quoted) <= len(coded) else ("base64", coded)
     charset = "us-ascii" if encoding == "7bit" else "utf-8"
     return _part(

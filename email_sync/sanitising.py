@@ -78,7 +78,14 @@ def sanitise(html: str, *, cid_urls: Mapping[str, str] | None = None, allow_remo
     if too_tangled(html):
         return CleanHtml(f"<pre>{escaping.escape(markup.to_text(html), quote=False)}</pre>", 0)
     rules = _Rules(cid_urls or {}, allow_remote=allow_remote)
-    clean = nh3.clean(
+    clean = _clean(html, rules)
+    if rules.dropped_link:  # dropping a link's target reorders its other attributes; once more settles them
+        clean = _clean(clean, rules)
+    return CleanHtml(clean, rules.blocked)
+
+
+def _clean(html: str, rules: _Rules) -> str:
+    return nh3.clean(
         html,
         tags=_TAGS,
         clean_content_tags=_DROPPED_WITH_CONTENT,
@@ -89,7 +96,6 @@ def sanitise(html: str, *, cid_urls: Mapping[str, str] | None = None, allow_remo
         url_schemes={"http", "https", "mailto", "tel", "cid", "data"},
         filter_style_properties=_STYLES,
     )
-    return CleanHtml(clean, rules.blocked)
 
 
 class _Rules:
@@ -100,16 +106,23 @@ class _Rules:
         self._own = set(cid_urls.values())
         self._allow_remote = allow_remote
         self.blocked = 0
+        self.dropped_link = False
 
     def attribute(self, tag: str, name: str, value: str) -> str | None:
         """The value to keep, None to drop the attribute."""
         if name == "style":
             return _safe_style(value)
         if name == "href":
-            return value if _LINK.match(value.strip()) else None
+            return self._link(value)
         if name == "src":
             return self._image(value.strip())
         return value
+
+    def _link(self, target: str) -> str | None:
+        if _LINK.match(target.strip()):
+            return target
+        self.dropped_link = True
+        return None
 
     def _image(self, source: str) -> str | None:
         if source in self._own or _INLINE_IMAGE.fullmatch(source):

@@ -57,12 +57,10 @@ class _Writer:
         self.lines.append(f"{'> ' * self.quote}{text}" if text or not self.quote else (">" * self.quote))
         self.line = []
 
-    def end_block(self, *, spaced: bool) -> None:
+    def end_block(self) -> None:
         if "".join(self.line).strip():
             self.end_line()
         self.line = []
-        if spaced and self.lines and self.lines[-1].strip("> "):
-            self.end_line()
 
     def tag(self, name: str, *, closing: bool) -> None:
         if name == "br":
@@ -70,8 +68,10 @@ class _Writer:
         elif name in ("td", "th"):
             self.line.append(" ")
         elif name in _BLOCKS:
-            self.end_block(spaced=name in _SPACED)
+            self.end_block()
             self._nest(name, -1 if closing else 1)
+            if name in _SPACED and self.lines and self.lines[-1].strip("> "):
+                self.end_line()
             if name == "li" and not closing:
                 self.line.append("- ")
 
@@ -82,7 +82,7 @@ class _Writer:
             self.pre = max(0, self.pre + step)
 
     def result(self) -> str:
-        self.end_block(spaced=False)
+        self.end_block()
         return _EMPTY_LINES.sub("\n\n", "\n".join(self.lines)).strip("\n")
 
 
