@@ -123,6 +123,14 @@ def test_login_at_a_server_that_wants_none_is_refused() -> None:
         folders_of(greeting=b"* PREAUTH welcome\r\n")
 
 
+def test_login_whose_answer_tells_the_capabilities_asks_no_more() -> None:
+    told: Rule = (r"\(", b"%T OK [CAPABILITY IMAP4rev1 ID] welcome\r\n")
+    with ScriptedImap(told) as server:
+        with Imap(account(server.port)) as provider:
+            provider.folders()
+        assert [command.partition(" ")[0] for command in server.seen[3:]] == ["ID", "LIST", "LOGOUT"]
+
+
 def test_login_sends_id_before_selecting_where_the_server_takes_one() -> None:
     with ScriptedImap(("CAPABILITY", b"* CAPABILITY IMAP4rev1 AUTH=PLAIN ID\r\n%T OK done\r\n")) as server:
         with Imap(account(server.port)) as provider:
@@ -160,7 +168,7 @@ def test_connect_to_a_closed_port_is_unavailable() -> None:
             provider.folders()
 
 
-@pytest.mark.parametrize("imap", [{"host": ""}, {"port": "993"}, {"security": "maybe"}])
+@pytest.mark.parametrize("imap", [{"host": ""}, {"port": "993"}, {"security": "maybe"}, {"auth": "X\r\nY"}])
 def test_connect_with_unusable_settings_is_not_configured(imap: dict[str, object]) -> None:
     with Imap(account(1, **imap)) as provider, pytest.raises(NotConfigured):
         provider.folders()
@@ -183,6 +191,7 @@ def test_greeting_that_is_a_bye_is_unavailable_in_the_servers_words() -> None:
         b"* LIST (",
         b"* LIST () NIL {99999999999}\r\n" + HANG_UP,
         b"* LIST () NIL {50}\r\nshort" + HANG_UP,
+        b"* LIST () NIL {" + b"9" * 5000 + b"}\r\n",
     ],
 )
 def test_connection_that_breaks_is_unavailable_and_the_next_use_connects_anew(

@@ -178,6 +178,12 @@ def test_fetch_of_ids_of_another_uidvalidity_yields_nothing() -> None:
     assert fetched(FACTS, ids=("6/1/INBOX", "not an id", "7/1/Elsewhere")) == {}
 
 
+def test_fetch_from_a_folder_that_is_gone_yields_nothing() -> None:
+    gone = Stream("Gone", RemoteFolder("Gone", "Gone"))
+    with ScriptedImap(("EXAMINE", b"%T NO [NONEXISTENT] no\r\n")) as server, Imap(account(server.port)) as provider:
+        assert list(provider.fetch(gone, ["7/1/Gone"])) == []
+
+
 def test_states_with_a_header_that_cannot_be_read_still_tell_of_the_message() -> None:
     with (
         ScriptedImap(

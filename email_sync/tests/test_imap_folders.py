@@ -95,6 +95,18 @@ def test_wire_name_of_a_hashed_id_no_longer_listed_is_missing() -> None:
         folders.wire_name("#sha256:abc", list)
 
 
+def test_listed_leaves_out_what_belongs_to_others() -> None:
+    others = folders.namespaces([b'(("INBOX." ".")) (("user." ".")) (("" ".") ("shared." "."))'])
+    lines: list[Piece] = [b'() "." INBOX', b'() "." INBOX.Sent', b'() "." user.bob', b'() "." shared.team']
+    assert others.personal == b"INBOX."
+    assert [entry.folder.remote_id for entry in listed(lines, foreign=others.foreign)] == ["INBOX", "INBOX.Sent"]
+
+
+@pytest.mark.parametrize("answer", [[], [b"NIL NIL NIL"], [b"((broken"], [b'(("" "/")) NIL NIL'], [b"x"]])
+def test_namespaces_without_any_are_the_root(answer: list[Piece]) -> None:
+    assert folders.namespaces(answer) == folders.Namespaces()
+
+
 def test_streams_are_ordered_and_leave_out_parents_and_views() -> None:
     entries = listed(
         [

@@ -169,7 +169,7 @@ class Connection:
             self._authenticate_oauth(imap)
         else:
             self._authenticate_password(imap)
-        self._learn()
+        self._learn(imap)
 
     def _start_tls(self, imap: _Transport) -> None:
         """imaplib refuses where STARTTLS is not offered, throws away what was read before the handshake (the injection
@@ -214,11 +214,12 @@ class Connection:
         except imaplib.IMAP4.error as error:
             raise login_refusal(str(error)) from None
 
-    def _learn(self) -> None:
+    def _learn(self, imap: _Transport) -> None:
         """Capabilities change with log-in (RFC 3501 6.2.2). CONDSTORE is enabled before any SELECT: some servers show
         HIGHESTMODSEQ only then. 163.com selects nothing for a client that has not sent ID (RFC 2971)."""
-        reply = self.command("CAPABILITY")
-        self._capabilities = frozenset(reply.line("CAPABILITY").decode("ascii", "replace").upper().split())
+        told = imap.untagged_responses.get("CAPABILITY", [b""])[-1]  # most servers tell with the log-in's answer
+        line = told if isinstance(told, bytes) and told else self.command("CAPABILITY").line("CAPABILITY")
+        self._capabilities = frozenset(line.decode("ascii", "replace").upper().split())
         if "ID" in self._capabilities:
             self.command("ID", '("name" "Patchbay")')
         wanted = [name for name in ("CONDSTORE", "QRESYNC") if name in self._capabilities]
@@ -274,7 +275,7 @@ class Connection:
         except HubError:
             self._forget_if_new()
             raise
-        except imaplib.IMAP4.error as error:
+        except (imaplib.IMAP4.error, ValueError) as error:  # ValueError: a literal's size of thousands of digits
             said = self._last_words(error)
             self._drop()
             raise ConnectionLost(said or f"The server {self.endpoint.host} closed the connection.") from error
@@ -285,7 +286,7 @@ class Connection:
             self._drop()
             raise ConnectionLost(f"The connection to {self.endpoint.host} broke.") from error
 
-    def _last_words(self, error: imaplib.IMAP4.error) -> str:
+    def _last_words(self, error: Exception) -> str:
         """What a BYE said. Other text of the error may quote mail and is kept to ourselves."""
         greeted = _GREETED_BYE.search(str(error))
         bye = self._imap.untagged_responses.get("BYE") if self._imap else None

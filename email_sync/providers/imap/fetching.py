@@ -16,7 +16,7 @@ from core.errors import ProviderRejected, RemoteMissing
 from email_sync.parsing.text import decode_transfer
 from email_sync.providers.imap import wire
 from email_sync.providers.imap.errors import ConnectionLost
-from email_sync.providers.imap.naming import Location, content_key, received_at
+from email_sync.providers.imap.naming import Location, content_key, received_at, search_date
 from email_sync.providers.imap.session import Box, Session
 from email_sync.records import RemoteMessage, RemoteState
 
@@ -62,7 +62,7 @@ def newest(session: Session, box: Box, bound: int, limit: int, since: datetime |
     """Up to `limit` UIDs under `bound`, descending. Looks in windows as wide as the folder is thin: naming every UID
     for every page would make a first sync quadratic. `since` is widened to the day (RFC 3501 6.4.4 knows no hours and
     disregards the zone)."""
-    recent = f" SINCE {_imap_date(since - timedelta(days=1))}" if since else ""
+    recent = f" SINCE {search_date(since - timedelta(days=1))}" if since else ""
     found: list[int] = []
     width = max(limit, limit * box.uidnext // max(box.messages, 1))
     while bound > 1 and len(found) < limit and box.messages:
@@ -72,21 +72,13 @@ def newest(session: Session, box: Box, bound: int, limit: int, since: datetime |
     return found[:limit]
 
 
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-def _imap_date(moment: datetime) -> str:
-    """`5-Jan-2026`: the month's name is English whatever the locale."""
-    return f"{moment.day}-{MONTHS[moment.month - 1]}-{moment.year}"
-
-
 # --- messages -------------------------------------------------------------------------------------------------
 
 
 def messages(session: Session, location: Location, uids: Sequence[int]) -> Iterator[RemoteMessage]:
     """The messages with these UIDs that are still there."""
     folder = location.folder.remote_id
-    if session.on(folder).uidvalidity != location.uidvalidity:
+    if not _same_life(session, location):
         return
     facts = gather(session, uids, f"{location.items} {FACTS}")
     unknown = [uid for uid in uids if uid not in facts]
@@ -94,14 +86,23 @@ def messages(session: Session, location: Location, uids: Sequence[int]) -> Itera
         facts.update(gather(session, unknown, location.items))
     present = [uid for uid in uids if uid in facts]
     for batch in _batches(present, facts):
-        session.on(folder)
+        if not _same_life(session, location):  # the caller may have used the session meanwhile, or it was reopened
+            return
         for uid, raw, truncated in _bodies(session, folder, batch, facts):
             yield _message(location, uid, facts[uid], raw, truncated)
 
 
+def _same_life(session: Session, location: Location) -> bool:
+    """Select the folder; False where it is gone or its UIDs mean other messages now."""
+    try:
+        return session.on(location.folder.remote_id).uidvalidity == location.uidvalidity
+    except RemoteMissing:
+        return False
+
+
 def _size(fields: wire.Fields) -> int:
     value = fields.get("RFC822.SIZE")
-    return int(value) if isinstance(value, bytes) and value.isdigit() else SMALL + 1
+    return wire.number(value) if wire.is_number(value) else SMALL + 1
 
 
 def _batches(uids: Sequence[int], facts: wire.Fetched) -> Iterator[list[int]]:
@@ -171,7 +172,7 @@ def _message(location: Location, uid: int, fields: wire.Fields, raw: bytes, trun
     return RemoteMessage(
         state=location.state(uid, fields, content_key(raw, arrived, size)),
         received_at=arrived,
-        size=int(size) if isinstance(size, bytes) and size.isdigit() else len(raw),
+        size=wire.number(size) if wire.is_number(size) else len(raw),
         raw=raw,
         truncated=truncated,
     )

@@ -72,15 +72,40 @@ class Listed:
         return not self.attributes.isdisjoint(_VIRTUAL)
 
 
-def listed(collected: Iterable[wire.Piece]) -> list[Listed]:
-    """LIST lines with roles: by special use where the server tells, else by name."""
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """Prefixes of folder names, as the server writes them."""
+
+    personal: bytes = b""
+    """What the user's own new folders begin with: some servers keep all of them under `INBOX.`."""
+    foreign: tuple[bytes, ...] = ()
+    """What other users' and shared folders begin with: not this user's mail, even where they may read it."""
+
+
+def namespaces(collected: Sequence[wire.Piece]) -> Namespaces:
+    """The answer to NAMESPACE: personal, other users', shared; each NIL or a list of (prefix, delimiter)."""
+    try:
+        personal, *foreign = (_prefixes(value) for value in wire.tokens(collected))
+    except (wire.Garbled, ValueError):
+        return Namespaces()
+    prefixes = (prefix for some in foreign[:2] for prefix in some if prefix and prefix not in personal)
+    return Namespaces(personal[0] if personal else b"", tuple(prefixes))
+
+
+def _prefixes(value: wire.Value) -> list[bytes]:
+    pairs = [pair for pair in value if isinstance(pair, list)] if isinstance(value, list) else []
+    return [pair[0] for pair in pairs if pair and isinstance(pair[0], bytes)]
+
+
+def listed(collected: Iterable[wire.Piece], *, foreign: tuple[bytes, ...] = ()) -> list[Listed]:
+    """LIST lines with roles, by special use where the server tells, else by name; without `foreign` prefixes."""
     found: list[Listed] = []
     for pieces in wire.responses(collected):
         try:
             entry = _entry(wire.tokens(pieces))
         except wire.Garbled:
             continue
-        if entry is not None:
+        if entry is not None and not entry.wire_name.startswith(foreign):
             found.append(entry)
     return _named_roles(found)
 

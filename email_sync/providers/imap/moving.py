@@ -93,7 +93,7 @@ def folder_of(session: Session, role: str) -> RemoteFolder:
     if found is not None:
         return found
     name, use = _NEW_NAMES[role]
-    quoted = wire.quote(_personal_prefix(session) + name.encode("ascii"))
+    quoted = wire.quote(session.namespaces().personal + name.encode("ascii"))
     special = (f"(USE ({use}))",) if "CREATE-SPECIAL-USE" in session.capabilities else ()
     session.demand("CREATE", quoted, *special, otherwise=ProviderRejected)
     session.command("SUBSCRIBE", quoted)
@@ -107,20 +107,6 @@ def folder_of(session: Session, role: str) -> RemoteFolder:
 def existing(session: Session, role: str) -> RemoteFolder | None:
     """The first folder of that role."""
     return next((entry.folder for entry in session.folders() if entry.folder.role == role and entry.usable), None)
-
-
-def _personal_prefix(session: Session) -> bytes:
-    """Some servers keep all folders of a user under `INBOX.` (RFC 2342)."""
-    if "NAMESPACE" not in session.capabilities:
-        return b""
-    reply = session.command("NAMESPACE")
-    try:
-        personal = wire.tokens(reply.untagged.get("NAMESPACE", []))[0]
-        first = personal[0] if isinstance(personal, list) else None
-        prefix = first[0] if isinstance(first, list) else None
-    except (wire.Garbled, IndexError):
-        return b""
-    return prefix if isinstance(prefix, bytes) else b""
 
 
 # --- the copy in Sent -----------------------------------------------------------------------------------------

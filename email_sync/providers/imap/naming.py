@@ -18,7 +18,8 @@ from email_sync.providers.imap.wire import Fields, Value, words
 from email_sync.records import ARCHIVE, RemoteFolder, RemoteState
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MONTHS = {name: index for index, name in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH_NUMBERS = {name.lower().encode("ascii"): number for number, name in enumerate(_MONTHS, 1)}
 _INTERNALDATE = re.compile(rb"\s*(\d{1,2})-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
 _MESSAGE_ID = re.compile(rb"(?im)^message-id[ \t]*:((?:[^\r\n]|\r?\n[ \t])*)")
 
@@ -40,7 +41,7 @@ def place(text: str) -> Place:
     """RemoteMissing where the text was never an id of ours: then nothing has it."""
     uidvalidity, _, rest = text.partition("/")
     uid, _, folder = rest.partition("/")
-    if not (uidvalidity.isdigit() and uid.isdigit() and folder):
+    if not (uidvalidity.isdecimal() and uid.isdecimal() and folder):
         raise RemoteMissing()
     return Place(int(uidvalidity), int(uid), folder)
 
@@ -81,9 +82,14 @@ def received_at(value: Value) -> datetime:
     offset = timedelta(hours=int(zone_hours), minutes=int(zone_minutes)) * (-1 if sign == b"-" else 1)
     try:
         clock = int(hour), int(minute), min(int(second), 59)
-        return datetime(int(year), _MONTHS[month.lower()], int(day), *clock, tzinfo=UTC) - offset
+        return datetime(int(year), _MONTH_NUMBERS[month.lower()], int(day), *clock, tzinfo=UTC) - offset
     except (ValueError, KeyError, OverflowError):
         return EPOCH
+
+
+def search_date(moment: datetime) -> str:
+    """`5-Jan-2026`, as SEARCH takes it: the month's name is English whatever the locale."""
+    return f"{moment.day}-{_MONTHS[moment.month - 1]}-{moment.year}"
 
 
 def message_id(header: bytes) -> bytes:

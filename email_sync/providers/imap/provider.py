@@ -176,6 +176,6 @@ def _blamed_on(side: str) -> Iterator[None]:
 
 def _token(text: str) -> tuple[int, int]:
     uidvalidity, _, bound = text.partition("/")
-    if not (uidvalidity.isdigit() and bound.isdigit()):
+    if not (uidvalidity.isdecimal() and bound.isdecimal()):
         raise CursorExpired()
     return int(uidvalidity), int(bound)

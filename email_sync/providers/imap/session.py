@@ -10,7 +10,7 @@ from core.errors import ProviderError, ProviderRejected, ProviderUnavailable, Re
 from email_sync.providers.imap import wire
 from email_sync.providers.imap.connection import Connection, Reply
 from email_sync.providers.imap.errors import refusal
-from email_sync.providers.imap.folders import Listed, listed, wire_name
+from email_sync.providers.imap.folders import Listed, Namespaces, listed, namespaces, wire_name
 from email_sync.providers.imap.settings import Endpoint
 
 SEARCH_LIMIT = 5_000_000
@@ -52,6 +52,7 @@ class Session(Connection):
         super().__init__(to)
         self.box: Box | None = None
         self._folders: list[Listed] | None = None
+        self._namespaces: Namespaces | None = None
         self._told: dict[str, Figures] = {}
         """Figures that came with the last LIST, each good for one question."""
 
@@ -71,10 +72,17 @@ class Session(Connection):
             if {"LIST-EXTENDED", "LIST-STATUS"} <= self.capabilities and self.condstore and not self.gmail:
                 wanted.append(f"STATUS ({_STATUS_ITEMS} HIGHESTMODSEQ)")
             reply = self.demand("LIST", '""', '"*"', *([f"RETURN ({' '.join(wanted)})"] if wanted else []))
-            self._folders = listed(reply.untagged.get("LIST", []))
+            self._folders = listed(reply.untagged.get("LIST", []), foreign=self.namespaces().foreign)
             figures = dict(_figures(reply))
             self._told = {e.folder.remote_id: figures[e.wire_name] for e in self._folders if e.wire_name in figures}
         return self._folders
+
+    def namespaces(self) -> Namespaces:
+        """Where the user's own folders are and where others' are (RFC 2342); asked once."""
+        if self._namespaces is None:
+            told = "NAMESPACE" in self.capabilities
+            self._namespaces = namespaces(self.command("NAMESPACE").untagged.get("NAMESPACE", []) if told else [])
+        return self._namespaces
 
     def wire_name(self, folder_id: str) -> bytes:
         """The folder's quoted name as the server knows it."""
@@ -151,7 +159,7 @@ class Session(Connection):
 
 def _found(reply: Reply) -> Iterator[int]:
     for line in reply.untagged.get("SEARCH", []):
-        yield from (int(uid) for uid in (line.split() if isinstance(line, bytes) else ()) if uid.isdigit())
+        yield from (int(uid) for uid in (line.split() if isinstance(line, bytes) else ()) if wire.is_number(uid))
     for line in reply.untagged.get("ESEARCH", []):
         values = wire.tokens([line])
         uids = [value for name, value in itertools.pairwise(values) if name == b"ALL"]

@@ -36,6 +36,9 @@ def endpoint(account: MailAccount, side: str) -> Endpoint:
     host, port, security = options.get("host"), options.get("port"), options.get("security", TLS)
     if not isinstance(host, str) or not host or not isinstance(port, int) or security not in (TLS, STARTTLS, PLAIN):
         raise NotConfigured(f"This connection has no usable {side.upper()} server.")
+    auth = str(options.get("auth") or XOAUTH2)
+    if auth not in (XOAUTH2, OAUTHBEARER):
+        raise NotConfigured(f"This connection's {side.upper()} log-in is of no known kind.")
     secrets = account.secrets
     return Endpoint(
         host=host,
@@ -44,7 +47,7 @@ def endpoint(account: MailAccount, side: str) -> Endpoint:
         username=str(options.get("username") or account.email),
         password=secrets.get(f"{side}Password") or secrets.get("imapPassword", ""),
         access_token=account.access_token,
-        auth=str(options.get("auth") or XOAUTH2) if account.access_token else "",
+        auth=auth if account.access_token else "",
     )
 
 

@@ -122,9 +122,14 @@ def number(value: Value) -> int:
     """A number, 0 where there is none."""
     if value is None:
         return 0
-    if isinstance(value, list) or not value.isdigit():
+    if isinstance(value, list) or not is_number(value):
         raise Garbled
     return int(value)
+
+
+def is_number(value: Value) -> bool:
+    """True for digits that fit 64 bits: no figure of IMAP is longer, and Python refuses to read endless ones."""
+    return isinstance(value, bytes) and value.isdigit() and len(value) <= 20
 
 
 def words(value: Value) -> frozenset[str]:
@@ -164,7 +169,7 @@ def ranges(text: str) -> Ranges:
     for part in text.split(",") if text else ():
         low, _, high = part.partition(":")
         high = high or low
-        if not (low.isdigit() and high.isdigit()):
+        if not (is_number(low.encode()) and is_number(high.encode())):
             raise Garbled
         found.append((min(int(low), int(high)), max(int(low), int(high))))
     return found
