@@ -32,9 +32,10 @@ from email_sync.tests.memory import Memory
 from tests.world import World, fingerprint, make_world
 from workspaces.models import AuditEvent, Role
 from workspaces.services import tokens
+from workspaces.tests.factories import WorkspaceFactory
 from workspaces.tests.fixtures import Actor, client_for, make_actor
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("people", "configured")]
 
 EVERYBODY = frozenset(Role.values)
 CONSOLE = frozenset({Role.OWNER, Role.ADMIN})
@@ -91,7 +92,7 @@ EXPECT: dict[str, Expect | Open] = {
     "GET /api/tokens": Expect(200),
     "POST /api/tokens": Expect(201, body={"name": "New"}),
     "DELETE /api/tokens/<token_id>": Expect(204),
-    "GET /api/audit": Expect(200, OWNERS),
+    "GET /api/audit": Expect(200, OWNERS, shared=True),
     f"GET {V1}/oauth/providers": Expect(200),
     f"GET {V1}/oauth/<provider>/authorize": Expect(302, references={"connectionId": "connection"}),
     f"GET {V1}/oauth/<provider>/callback": Open(400),
@@ -101,7 +102,7 @@ EXPECT: dict[str, Expect | Open] = {
     f"PATCH {V1}/connections/<connection_id>": Expect(200, body={"visibility": "full"}),
     f"GET {V1}/connections/<connection_id>/status": Expect(200),
     f"POST {V1}/connections/<connection_id>/sync": Expect(202, body={"type": "email"}),
-    f"POST {V1}/connections/<connection_id>/refresh": Expect(200),
+    f"POST {V1}/connections/<connection_id>/refresh": Expect(422),  # a password needs no refresh
     f"GET {V1}/email/inbox": Expect(200, references={"connectionId": "connection"}),
     f"GET {V1}/email/folders/counts": Expect(200),
     f"POST {V1}/email/send": Expect(201, body=MAIL, references={"connectionId": "connection", "replyToId": "message"}),
@@ -208,27 +209,73 @@ class People:
     worlds: Mapping[str, World]
     spare: World
     """Of one more member of the workspace, whom nobody calls as."""
+    strangers: Mapping[str, APIClient]
+    """Those without a token that is good now."""
 
     def others(self, name: str) -> dict[str, World]:
         return {other: world for other, world in self.worlds.items() if other != name}
 
 
-@pytest.fixture
-def people(
-    monkeypatch: pytest.MonkeyPatch, settings: Any, owner: Actor, admin: Actor, member: Actor, outsider: Actor
-) -> People:
-    monkeypatch.setitem(MAIL_PROVIDERS._loaded, Memory.key, Memory)
-    monkeypatch.setattr(Memory, "mailboxes", {})
-    settings.CONNECTION_CHECKS = {"imap": "integrations.tests.checks.passes"}
-    settings.GOOGLE_CLIENT_ID, settings.GOOGLE_CLIENT_SECRET = "client", "secret"
-    actors = {"owner": owner, "admin": admin, "member": member, "outsider": outsider}
+@pytest.fixture(scope="module")
+def people(django_db_setup: None, django_db_blocker: Any) -> Iterator[People]:
+    """Made once, in a transaction around those of the tests: there are hundreds, and each is rolled back."""
+    with django_db_blocker.unblock(), transaction.atomic(), pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MAIL_PROVIDERS._loaded, Memory.key, Memory)
+        patch.setattr(Memory, "mailboxes", {})
+        yield _people()
+        transaction.set_rollback(True)
+
+
+def _people() -> People:
+    workspace = WorkspaceFactory()
+    actors = {role.lower(): make_actor(workspace=workspace, role=role) for role in Role.values}
+    actors["outsider"] = make_actor(role=Role.OWNER)
     worlds = {name: make_world(actor, f"mark-of-{name}") for name, actor in actors.items()}
-    spare = make_world(make_actor(workspace=member.workspace), "mark-of-spare")
-    for actor in (owner, outsider):
-        AuditEvent.objects.create(workspace=actor.workspace, action="x", changes={"of": f"trail-{actor.workspace.pk}"})
+    for name in ("owner", "outsider"):
+        home = actors[name].workspace
+        AuditEvent.objects.create(workspace=home, action="x", changes={"of": f"trail-{home.pk}"})
     for actor in actors.values():
         actor.client.get("/api/tokens")  # the first use of a token is noted on it
-    return People(worlds, spare)
+    return People(worlds, make_world(make_actor(workspace=workspace), "mark-of-spare"), _strangers(actors["member"]))
+
+
+def _strangers(member: Actor) -> dict[str, APIClient]:
+    expired, revoked = (tokens.issue(by=None, membership=member.membership, name=name) for name in ("old", "gone"))
+    type(expired.row).objects.filter(pk=expired.row.pk).update(expires_at=timezone.now())
+    type(revoked.row).objects.filter(pk=revoked.row.pk).update(revoked_at=timezone.now())
+    removed = make_actor(workspace=member.workspace)
+    removed.membership.delete()
+    inactive = make_actor(workspace=member.workspace)
+    type(inactive.user).objects.filter(pk=inactive.user.pk).update(is_active=False)
+    basic = APIClient()
+    basic.credentials(HTTP_AUTHORIZATION="Basic b3duZXI6b3duZXI=")
+    signed_in = APIClient()
+    signed_in.force_login(member.user, backend="django.contrib.auth.backends.ModelBackend")
+    return {
+        "anonymous": APIClient(),
+        "with an expired token": client_for(expired.text),
+        "with a revoked token": client_for(revoked.text),
+        "removed": removed.client,
+        "inactive": inactive.client,
+        "with half a token": client_for(member.token[:-1]),
+        "with another scheme": basic,
+        "with a session of the console": signed_in,
+    }
+
+
+@pytest.fixture
+def configured(settings: Any) -> None:
+    """Accounts can be connected."""
+    settings.CONNECTION_CHECKS = {"imap": "integrations.tests.checks.passes"}
+    settings.GOOGLE_CLIENT_ID, settings.GOOGLE_CLIENT_SECRET = "client", "secret"
+
+
+@contextmanager
+def tried() -> Iterator[None]:
+    """What is done inside is undone."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 def call(client: APIClient, name: str, ids: Mapping[str, str], extra: Mapping[str, str] | None = None) -> Any:
@@ -272,48 +319,13 @@ def seen(response: HttpResponseBase) -> tuple[int, dict[str, str], bytes]:
     return response.status_code, headers, content.replace(request_id, b"")
 
 
-@contextmanager
-def tried() -> Iterator[None]:
-    """What is done inside is undone: the next caller meets the same rows."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
-
-
 # --- the matrix ---------------------------------------------------------------------------------------------------
-
-
-def _strangers(people: People) -> dict[str, APIClient]:
-    """Those without a token that is good now."""
-    member = people.worlds["member"].actor
-    expired, revoked = (tokens.issue(by=None, membership=member.membership, name=name) for name in ("old", "gone"))
-    type(expired.row).objects.filter(pk=expired.row.pk).update(expires_at=timezone.now())
-    type(revoked.row).objects.filter(pk=revoked.row.pk).update(revoked_at=timezone.now())
-    removed = make_actor(workspace=member.workspace)
-    removed.membership.delete()
-    inactive = make_actor(workspace=member.workspace)
-    type(inactive.user).objects.filter(pk=inactive.user.pk).update(is_active=False)
-    basic = APIClient()
-    basic.credentials(HTTP_AUTHORIZATION="Basic b3duZXI6b3duZXI=")
-    signed_in = APIClient()
-    signed_in.force_login(member.user, backend="django.contrib.auth.backends.ModelBackend")
-    return {
-        "anonymous": APIClient(),
-        "with an expired token": client_for(expired.text),
-        "with a revoked token": client_for(revoked.text),
-        "removed": removed.client,
-        "inactive": inactive.client,
-        "with half a token": client_for(member.token[:-1]),
-        "with another scheme": basic,
-        "with a session of the console": signed_in,
-    }
 
 
 @pytest.mark.parametrize("name", PROTECTED)
 def test_route_without_a_good_token_is_401_and_changes_nothing(people: People, name: str) -> None:
-    strangers = _strangers(people)
     before = fingerprint()
-    for who, client in strangers.items():
+    for who, client in people.strangers.items():
         for ids in (ids_of(name, people.worlds["member"]), unknown_ids(name)):
             response = call(client, name, ids)
             assert response.status_code == 401, who
@@ -373,10 +385,10 @@ def test_route_answers_each_role_as_declared_and_shows_nobody_elses_rows(people:
     for who, mine in people.worlds.items():
         rightful = mine.actor.role in row.roles
         target = mine
-        if row.shared:
-            target = people.spare if mine.actor.workspace == people.spare.actor.workspace else mine
-        if row.shared and target is mine:
-            continue  # the only OWNER of a workspace alone: the rule of the last owner is tested elsewhere
+        if row.shared and parameters(name):
+            if mine.actor.workspace != people.spare.actor.workspace:
+                continue  # nobody but the caller is there; the rule of the last owner is tested elsewhere
+            target = people.spare
         before = fingerprint()
         with tried():
             response = call(mine.actor.client, name, ids_of(name, target))
@@ -385,6 +397,8 @@ def test_route_answers_each_role_as_declared_and_shows_nobody_elses_rows(people:
                 assert fingerprint() == before
         text = b"".join(response) if response.streaming else response.content
         for other, foreign in people.others(who).items():
+            if row.shared and foreign.actor.workspace == mine.actor.workspace:
+                continue
             leaked = [word for word in (foreign.mark, *foreign.ids()) if word.encode() in text]
             assert leaked == [], f"{who} is shown {other}'s"
             if foreign.actor.workspace != mine.actor.workspace:
@@ -418,13 +432,14 @@ def test_address_asked_with_other_methods_tells_nothing(people: People, address:
     sample = f"GET {address}"
     for method in ("HEAD", "OPTIONS", "PUT", "TRACE", *{"GET", "POST", "PATCH", "DELETE"} - offered):
         answers = []
-        for ids in (ids_of(sample, foreign), unknown_ids(sample)):
+        for ids in (ids_of(sample, foreign), unknown_ids(sample))[: 2 if parameters(sample) else 1]:
             path = address
             for parameter, value in {**FIXED, **ids}.items():
                 path = path.replace(f"<{parameter}>", value)
-            assert APIClient().generic(method, path).status_code == 401
-            answers.append(seen(client.generic(method, path)))
-        assert answers[0] == answers[1], method
+            assert people.strangers["anonymous"].generic(method, path).status_code == 401
+            with tried():  # a HEAD may begin a consent flow, as its GET does
+                answers.append(seen(client.generic(method, path)))
+        assert answers[0] == answers[-1], method
         status, headers, content = answers[0]
         if method == "OPTIONS":
             assert status == 200
@@ -519,8 +534,6 @@ def test_console_page_shows_and_changes_nothing_of_another_workspace(
         f"trail-{foreign.actor.workspace.pk}",
     }
     callers = {name: _signed_in(people.worlds[name].actor) for name in ("outsider", "member")} | {"nobody": Client()}
-    if label == "workspaces.User":
-        people.worlds["outsider"].actor.user.refresh_from_db()
     before = fingerprint()
     for who, client in callers.items():
         for method in ("get", "post"):
