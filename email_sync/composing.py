@@ -71,6 +71,7 @@ def compose(
     people = {name: _people(given, name) for name, given in (("to", to), ("cc", cc), ("bcc", bcc))}
     recipients = tuple(dict.fromkeys(address.email for group in people.values() for address in group))
     _check(sender, subject, recipients)
+    sender = Address(sender.name, parse_address(sender.email, "fromEmail").email)
     own_id = message_id or f"{secrets.token_hex(16)}@{domain_of(sender.email)}"
     headers = [
         f"From: {_mailbox(sender)}",
@@ -119,7 +120,6 @@ def _check(sender: Address, subject: str, recipients: Sequence[str]) -> None:
     refuse_controls(sender.name, "fromName")
     if len(sender.name) > MAX_NAME:
         raise InvalidInput(fields={"fromName": [f"At most {MAX_NAME} characters."]})
-    parse_address(sender.email, "fromEmail")
     refuse_controls(subject, "subject")
     if len(subject) > MAX_SUBJECT:
         raise InvalidInput(fields={"subject": [f"At most {MAX_SUBJECT} characters."]})

@@ -88,6 +88,12 @@ def test_compose_international_domain_goes_out_as_punycode() -> None:
     assert b"bob@xn--bcher-kva.example" in mail.mime
 
 
+def test_compose_sender_with_an_international_domain_goes_out_as_punycode() -> None:
+    mail = compose(sender=Address("Anna", "anna@bücher.example"), to=["b@example.com"])
+    assert mail.sender == "anna@xn--bcher-kva.example"
+    assert mail.message_id.endswith("@xn--bcher-kva.example")
+
+
 def test_compose_html_is_the_richer_alternative_and_files_stand_behind() -> None:
     files = [
         OutgoingAttachment("übersicht 2026.pdf", "application/pdf", b"%PDF\x00\xff"),
