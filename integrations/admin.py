@@ -81,12 +81,16 @@ class ConnectionAdmin(ReadOnlyAdmin):
     actions_detail = ("sync_now", "pause", "resume", "disconnect")
     fieldsets = (
         (None, {"fields": ("account_email", "display_name", "provider_name", "user", "workspace", "visibility")}),
-        ("How it stands", {"fields": ("state_words", "what_next", "words", "last_error_at", "missing", "last_synced_at")}),
+        (
+            "How it stands",
+            {"fields": ("state_words", "what_next", "words", "last_error_at", "missing", "last_synced_at")},
+        ),
         ("Syncs", {"fields": ("syncs", "runs_link")}),
         ("Times", {"fields": ("created_at", "updated_at", "token_expires_at", "disconnected_at")}),
     )
     readonly_fields = (
-        "provider_name", "state_words", "what_next", "words", "missing", "syncs", "runs_link", "created_at", "updated_at",
+        "provider_name", "state_words", "what_next", "words", "missing", "syncs", "runs_link",
+        "created_at", "updated_at",
     )  # fmt: skip
 
     list_before_template = "integrations/connect_buttons.html"

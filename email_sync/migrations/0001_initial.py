@@ -1,6 +1,5 @@
 """The tables of mail."""
 
-import core.ids
 import django.contrib.postgres.fields
 import django.contrib.postgres.indexes
 import django.contrib.postgres.search
@@ -8,6 +7,8 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.contrib.postgres.operations import BtreeGinExtension
 from django.db import migrations, models
+
+import core.ids
 
 
 class Migration(migrations.Migration):
