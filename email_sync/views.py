@@ -89,9 +89,7 @@ def _described(name: str) -> Callable[[type[_Flag]], type[_Flag]]:
     """Names of the two operations: views that share methods still need names of their own in the schema."""
 
     def operation(operation_id: str) -> Callable[[Any], Any]:
-        return extend_schema(
-            operation_id=operation_id, request=serializers.FlagBody, responses=serializers.EmailShape
-        )
+        return extend_schema(operation_id=operation_id, request=serializers.FlagBody, responses=serializers.EmailShape)
 
     return extend_schema_view(post=operation(f"{name}_post"), patch=operation(name))
 
