@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
 
 from core.errors import LeaseLost, ProviderAuthError, ProviderRateLimited, ProviderRejected, ProviderUnavailable
 from core.work import WorkStatus
@@ -82,7 +82,7 @@ def test_first_sync_begins_with_the_newest_of_the_inbox(account: Account) -> Non
 
 
 def test_first_sync_with_a_limit_in_days_leaves_out_older_mail_of_every_folder(
-    account: Account, settings: SettingsWrapper
+    account: Account, settings: Any
 ) -> None:
     settings.MAIL_BACKFILL_DAYS = 7
     for folder in ("inbox", "archive"):
