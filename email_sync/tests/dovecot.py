@@ -130,6 +130,7 @@ class Dovecot:
     def door(self, user: str) -> Iterator[imaplib.IMAP4]:
         """A logged-in client that knows nothing of ours."""
         client = imaplib.IMAP4("127.0.0.1", self.imap_port, timeout=30)
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             client.authenticate("PLAIN", lambda _: f"\0{user}\0{PASSWORD}".encode())
             yield client
@@ -225,6 +226,10 @@ service imap-login {{
     port = {self.imaps_port if self.tls else 0}
     ssl = yes
   }}
+}}
+service imap {{
+  service_count = 200
+  process_min_avail = 2
 }}
 service submission-login {{
   chroot =
