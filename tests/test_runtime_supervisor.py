@@ -23,8 +23,8 @@ import sys
 from pathlib import Path
 from workspaces.runtime import supervisor
 from workspaces.runtime.console import Console
-supervisor.GRACE_SECONDS = 1
-programs = [supervisor.Program(f"p{i}", [sys.executable, "-c", code]) for i, code in enumerate(sys.argv[1:])]
+supervisor.GRACE_SECONDS = float(sys.argv[1])
+programs = [supervisor.Program(f"p{i}", [sys.executable, "-c", code]) for i, code in enumerate(sys.argv[2:])]
 supervisor.Supervisor(programs, folder=Path("/"), console=Console(sys.stdout), look_after=lambda: None).run()
 """
 SLEEPS = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(60)"
@@ -44,9 +44,9 @@ Supervise = Callable[..., subprocess.Popen[str]]
 def supervise() -> Iterator[Supervise]:
     started = []
 
-    def start(*codes: str) -> subprocess.Popen[str]:
+    def start(*codes: str, grace: float = 1) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-u", "-c", RUN, *map(textwrap.dedent, codes)],
+            [sys.executable, "-u", "-c", RUN, str(grace), *map(textwrap.dedent, codes)],
             cwd=PROJECT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -95,7 +95,7 @@ def test_supervisor_stop_signal_ends_all_children_with_status_0(supervise: Super
     process = supervise(SLEEPS, SLEEPS)
     pids = [_pid(process), _pid(process)]
     process.send_signal(number)
-    assert process.wait(timeout=5) == 0
+    assert process.wait(timeout=20) == 0
     assert all(_ended(pid) for pid in pids)
 
 
@@ -103,18 +103,18 @@ def test_supervisor_child_that_ignores_the_stop_goes_with_its_whole_group(superv
     process = supervise(STUBBORN)
     pids = [_pid(process), _pid(process)]
     process.terminate()
-    assert process.wait(timeout=8) == 0
+    assert process.wait(timeout=20) == 0
     assert all(_ended(pid) for pid in pids)
 
 
 def test_supervisor_second_stop_signal_does_not_wait(supervise: Supervise) -> None:
-    process = supervise(STUBBORN)
+    process = supervise(STUBBORN, grace=60)
     _pid(process)
     process.terminate()
     assert process.stdout is not None
     assert any("stopping" in line for line in process.stdout)
     process.terminate()
-    assert process.wait(timeout=0.9) == 0
+    assert process.wait(timeout=20) == 0
 
 
 def test_supervisor_killed_takes_its_children_along(supervise: Supervise) -> None:

@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 import psycopg
 
@@ -87,7 +88,7 @@ class EmbeddedServer:
     @property
     def url(self) -> str:
         """What DATABASE_URL would say."""
-        return f"postgresql://postgres@/postgres?host={self.socket_dir}"
+        return f"postgresql://postgres@/postgres?host={quote(str(self.socket_dir), safe='')}"
 
     def django_settings(self) -> dict[str, Any]:
         """The address as Django spells it."""
@@ -226,8 +227,9 @@ class EmbeddedServer:
 
 
 def _socket_dir(data: Path) -> Path:
-    """The data folder itself, or a short one of our own where its path is too long for a unix socket."""
-    if len(str(data / SOCKET_NAME)) <= MAX_SOCKET_PATH:
+    """The data folder itself, or one of our own where its path is too long for a unix socket or would read as two."""
+    path = str(data / SOCKET_NAME)
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH and not set(path) & set(",\"'"):
         return data
     name = hashlib.sha256(str(data).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"patchbay-{os.geteuid()}-{name}"
