@@ -67,6 +67,12 @@ def test_parse_many_answers_as_the_parser_itself_would(parser: BoundedParser) ->
     assert parser.parse_many(raws) == [message.parse(raw) for raw in raws]
 
 
+@pytest.fixture(autouse=True)
+def _no_other_child() -> None:
+    """Tests that ran before may have left the shared parser's child; it starts again where it is wanted."""
+    shared().close()
+
+
 def test_parse_many_of_nothing_starts_nothing(parser: BoundedParser) -> None:
     before = children_of(os.getpid())
     assert parser.parse_many([]) == []
