@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.core.cache.backends.base import BaseCache
+from django.core.management import call_command
 from django.db import connection
+
+from config.cache import PostgresCache
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def table() -> Iterator[BaseCache]:
-    yield cache
-    cache.clear()
+def table() -> BaseCache:
+    call_command("createcachetable", "cache_of_tests", verbosity=0)
+    return PostgresCache("cache_of_tests", {})
 
 
-def _expire(key: str) -> None:
+def _expire(table: BaseCache, key: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE cache_entries SET expires = now() WHERE cache_key = %s", [cache.make_key(key)])
+        cursor.execute("UPDATE cache_of_tests SET expires = now() WHERE cache_key = %s", [table.make_key(key)])
 
 
 @pytest.mark.parametrize("value", [0, -3, 2**40, True, None, "7", "text", {"a": [1, 2]}, b"\x00p"])
@@ -39,14 +40,14 @@ def test_set_overwrites(table: BaseCache) -> None:
 
 def test_get_expired_value_is_absent(table: BaseCache) -> None:
     table.set("key", 1)
-    _expire("key")
+    _expire(table, "key")
     assert table.get("key") is None
 
 
 def test_add_keeps_what_is_there_and_replaces_what_expired(table: BaseCache) -> None:
     assert table.add("key", 1)
     assert not table.add("key", 2)
-    _expire("key")
+    _expire(table, "key")
     assert table.add("key", 3)
     assert table.get("key") == 3
 
@@ -70,9 +71,9 @@ def test_every_operation_is_one_statement(table: BaseCache, django_assert_num_qu
 
 def test_write_now_and_then_removes_what_expired(table: BaseCache, monkeypatch: Any) -> None:
     table.set("old", 1)
-    _expire("old")
+    _expire(table, "old")
     monkeypatch.setattr("random.randrange", lambda _: 0)
     table.set("new", 1)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM cache_entries")
+        cursor.execute("SELECT count(*) FROM cache_of_tests")
         assert cursor.fetchone() == (1,)
