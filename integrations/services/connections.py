@@ -78,14 +78,15 @@ def connect_imap(
 
 
 def _check_login(login: MailLogin) -> None:
-    """Log in once. Whatever keeps us from it is the caller's to mend, so it is a 422 and not a 502."""
+    """Log in once. Whatever keeps us from it is the caller's to mend, so it is a 422 and not a 502; the provider's
+    fields name the side, "imap" or "smtp"."""
     check: Check = import_string(settings.CONNECTION_CHECKS["imap"])
     try:
         check(email=login.email, settings=login.options, secrets=login.secrets)
     except ProviderAuthError as error:
-        raise ProviderRejected(error.message, code="credentials_rejected") from error
+        raise ProviderRejected(error.message, code="credentials_rejected", fields=error.fields) from error
     except ProviderError as error:
-        raise ProviderRejected(error.message, code="connection_failed") from error
+        raise ProviderRejected(error.message, code="connection_failed", fields=error.fields) from error
 
 
 def save_connected(connection: Connection, *, by: User, created: bool) -> list[SyncRun]:
