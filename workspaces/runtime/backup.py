@@ -1,0 +1,60 @@
+"""A dump of the database that another machine can be started from, made with the wheel's own `pg_dump`.
+
+Called by `manage.py backup`. Promised: the file is there whole or not at all; the password goes by the environment and
+never onto a command line; the keys that open sealed values are not in it, and the caller is told where they are.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from django.db import connection
+
+from workspaces.runtime.embedded import programs
+
+POLL_SECONDS = 0.2
+
+
+class BackupFailed(Exception):
+    """`pg_dump` did not make it; the message holds its own words."""
+
+
+def dump(target: Path, progress: Callable[[int], None]) -> int:
+    """Write a custom-format dump (`pg_restore` reads it) to `target`; its size in bytes. `progress` hears the bytes
+    written so far."""
+    if target.exists():
+        raise BackupFailed(f"{target} is there already; nothing was overwritten.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    try:
+        _run(part, progress)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target.stat().st_size
+
+
+def _run(part: Path, progress: Callable[[int], None]) -> None:
+    connection.ensure_connection()  # starts or joins the embedded server
+    command = [str(programs() / "pg_dump"), "--format=custom", "--no-owner", "--no-privileges"]
+    part.touch(mode=0o600)
+    with part.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, env=_surroundings())
+        while process.poll() is None:
+            progress(part.stat().st_size)
+            time.sleep(POLL_SECONDS)
+        words = process.stderr.read().decode("utf-8", "replace") if process.stderr else ""
+    if process.returncode:
+        raise BackupFailed(f"pg_dump stopped with {process.returncode}: {words.strip()[-500:]}")
+
+
+def _surroundings() -> dict[str, str]:
+    """libpq's own variables, from the connection Django really uses."""
+    info = connection.connection.info
+    given = {"PGHOST": info.host, "PGPORT": info.port, "PGUSER": info.user, "PGDATABASE": info.dbname}
+    given["PGPASSWORD"] = info.password
+    return {"PATH": os.defpath} | {name: str(value) for name, value in given.items() if value}
