@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,12 +43,18 @@ def _run(part: Path, progress: Callable[[int], None]) -> None:
     part.touch(mode=0o600)
     with part.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, env=_surroundings())
-        while process.poll() is None:
-            progress(part.stat().st_size)
-            time.sleep(POLL_SECONDS)
-        words = process.stderr.read().decode("utf-8", "replace") if process.stderr else ""
+        words = _watch(process, part, progress)
     if process.returncode:
         raise BackupFailed(f"pg_dump stopped with {process.returncode}: {words.strip()[-500:]}")
+
+
+def _watch(process: subprocess.Popen[bytes], part: Path, progress: Callable[[int], None]) -> str:
+    """Tell the progress until the end; what was said on the way."""
+    while True:
+        try:
+            return process.communicate(timeout=POLL_SECONDS)[1].decode("utf-8", "replace")
+        except subprocess.TimeoutExpired:
+            progress(part.stat().st_size)
 
 
 def _surroundings() -> dict[str, str]:
