@@ -81,9 +81,7 @@ def test_first_sync_begins_with_the_newest_of_the_inbox(account: Account) -> Non
     assert stored == {ident(f"inbox-{number}") for number in range(150, 200)}
 
 
-def test_first_sync_with_a_limit_in_days_leaves_out_older_mail_of_every_folder(
-    account: Account, settings: Any
-) -> None:
+def test_first_sync_with_a_limit_in_days_leaves_out_older_mail_of_every_folder(account: Account, settings: Any) -> None:
     settings.MAIL_BACKFILL_DAYS = 7
     for folder in ("inbox", "archive"):
         old = account.box.append(mail(f"old-{folder}"), folder)
