@@ -15,13 +15,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-Kind = Literal["str", "int", "bool", "list", "networks", "level", "url", "secret"]
+Kind = Literal["str", "int", "count", "port", "bool", "list", "origins", "networks", "level", "url", "secret"]
+MEANINGS: dict[Kind, str] = {
+    "int": "a whole number",
+    "count": "a whole number from 1",
+    "port": "a port from 1 to 65535",
+    "bool": "true or false",
+    "origins": "a list of origins (https://host)",
+    "networks": "a list of networks (10.1.0.0/16, with nothing set after the prefix)",
+    "level": "a level",
+    "url": "a web address (https://host)",
+}
+"""What a value must be, for the message that refuses another; every text is a `str`, a `list` or a `secret`."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,7 @@ TOPICS: tuple[Topic, ...] = (
         "The server",
         (
             Variable("DEBUG", "bool", "false", "Development only: detailed error pages, weak keys are tolerated."),
-            Variable("PORT", "int", "8000", "Port of `manage.py up`, on 127.0.0.1."),
+            Variable("PORT", "port", "8000", "Port of `manage.py up`, on 127.0.0.1."),
             Variable(
                 "PUBLIC_URL",
                 "url",
@@ -59,14 +71,14 @@ TOPICS: tuple[Topic, ...] = (
             ),
             Variable(
                 "CORS_ALLOWED_ORIGINS",
-                "list",
+                "origins",
                 "",
                 "Origins whose pages may call the API, e.g. https://crm.example.org.",
             ),
             Variable("DATA_DIR", "str", ".data", "Folder of all state that is not in a server named below."),
             Variable("LOG_LEVEL", "level", "INFO", "DEBUG, INFO, WARNING or ERROR."),
-            Variable("WEB_WORKERS", "int", "2", "Web processes of `manage.py up`, four threads each."),
-            Variable("WORKER_CONCURRENCY", "int", "2", "Processes of the Celery worker of `manage.py up`."),
+            Variable("WEB_WORKERS", "count", "2", "Web processes of `manage.py up`, four threads each."),
+            Variable("WORKER_CONCURRENCY", "count", "2", "Processes of the Celery worker of `manage.py up`."),
             Variable(
                 "PROCESS_ROLE", "str", "", "What this process is; set by the product itself (web), not by operators."
             ),
@@ -104,7 +116,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(
         "Sync",
         (
-            Variable("SYNC_INTERVAL_SECONDS", "int", "300", "How often a connection is asked for news."),
+            Variable("SYNC_INTERVAL_SECONDS", "count", "300", "How often a connection is asked for news."),
             Variable(
                 "MAIL_BACKFILL_DAYS", "int", "0", "How far back the first sync of a mailbox goes; 0 is everything."
             ),
@@ -191,7 +203,7 @@ def read(name: str) -> Any:
     try:
         return _convert(variable, text)
     except ValueError as error:
-        raise ImproperlyConfigured(f"{name} is not a valid {variable.kind}. {variable.help}") from error
+        raise ImproperlyConfigured(f"{name} must be {MEANINGS[variable.kind]}. {variable.help}") from error
 
 
 def _text(variable: Variable) -> str:
@@ -220,6 +232,20 @@ def _natural(text: str) -> int:
     return value
 
 
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError("nothing")
+    return value
+
+
+def _port(text: str) -> int:
+    value = _count(text)
+    if value > 65535:
+        raise ValueError("no port")
+    return value
+
+
 def _yes_or_no(text: str) -> bool:
     lowered = text.lower()
     if lowered in environ.Env.BOOLEAN_TRUE_STRINGS:
@@ -230,13 +256,23 @@ def _yes_or_no(text: str) -> bool:
 
 
 def _web_address(text: str) -> str:
-    if text and not text.startswith(("https://", "http://")):
+    if not text:
+        return text
+    parts = urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ValueError("not a web address")
     return text.rstrip("/")
 
 
 def _items(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _origins(text: str) -> list[str]:
+    origins = [_web_address(item) for item in _items(text)]
+    if any(urlsplit(origin).path for origin in origins):
+        raise ValueError("more than an origin")
+    return origins
 
 
 def _networks(text: str) -> list[str]:
@@ -251,8 +287,11 @@ def _level(text: str) -> str:
 
 CONVERSIONS: dict[str, Callable[[str], Any]] = {
     "int": _natural,
+    "count": _count,
+    "port": _port,
     "bool": _yes_or_no,
     "list": _items,
+    "origins": _origins,
     "networks": _networks,
     "level": _level,
     "url": _web_address,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import ImproperlyConfigured
+
 from config import env
 
 __all__ = ("CACHES", "CACHE_TABLE")
@@ -10,6 +12,8 @@ CACHE_TABLE = "cache_entries"
 """Made by `createcachetable`, which `up` runs after `migrate`."""
 
 _url = env.read("REDIS_URL")
+if _url and not _url.startswith(("redis://", "rediss://", "unix://")):
+    raise ImproperlyConfigured("REDIS_URL must be redis://… or rediss://….")
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": _url, "KEY_PREFIX": "patchbay"}
     if _url

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from kombu import Exchange, Queue
 
 from config import env
@@ -69,8 +70,11 @@ def _in_redis() -> dict[str, Any]:
     }
 
 
-CELERY_BROKER_URL = env.read("CELERY_BROKER_URL") or "filesystem://localhost"
-CELERY_BROKER_TRANSPORT_OPTIONS = _in_redis() if env.read("CELERY_BROKER_URL") else _in_folder()
+_url = env.read("CELERY_BROKER_URL")
+if _url and not _url.startswith(("redis://", "rediss://")):
+    raise ImproperlyConfigured("CELERY_BROKER_URL must be redis://… or rediss://…: no other broker is supported.")
+CELERY_BROKER_URL = _url or "filesystem://localhost"
+CELERY_BROKER_TRANSPORT_OPTIONS = _in_redis() if _url else _in_folder()
 CELERY_TASK_DEFAULT_QUEUE = "quick"
 CELERY_TASK_QUEUES = tuple(Queue(name, Exchange(name), routing_key=name) for name in ("quick", "sync"))
 CELERY_TASK_ROUTES = {"integrations.tasks.execute_run": {"queue": "sync"}}

@@ -40,8 +40,13 @@ def test_read_list_drops_spaces_and_empty_items(monkeypatch: pytest.MonkeyPatch)
     [
         ("PORT", "eighty"),
         ("PORT", "-1"),
+        ("PORT", "70000"),
+        ("WEB_WORKERS", "0"),
+        ("CORS_ALLOWED_ORIGINS", "crm.mine.test"),
+        ("CORS_ALLOWED_ORIGINS", "https://crm.mine.test/page"),
         ("DEBUG", "perhaps"),
         ("PUBLIC_URL", "hub.mine.test"),
+        ("PUBLIC_URL", "https:///hub"),
         ("EGRESS_ALLOW_CIDRS", "10.9.9.9/8"),
         ("LOG_LEVEL", "LOUD"),
     ],

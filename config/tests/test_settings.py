@@ -44,6 +44,8 @@ def _read(folder: Path, name: str, **settings: str) -> str:
         ("VAULT_KEYS", "k1:too-short"),
         ("VAULT_KEYS", "no-colon-at-all"),
         ("DATABASE_URL", "mysql://root:hunter2@db/x"),
+        ("CELERY_BROKER_URL", "http://guest:hunter2@mq"),
+        ("REDIS_URL", "hunter2@cache:6379"),
         ("PORT", "http"),
     ],
 )
@@ -54,6 +56,14 @@ def test_setting_that_is_wrong_stops_every_command_with_its_name_and_not_its_val
     assert done.returncode == 1
     assert name.partition("_")[0].lower() in done.stderr.lower()
     assert value not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_data_folder_that_cannot_be_made_stops_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = _run(tmp_path / "file" / "data", "manage.py", "check")
+    assert done.returncode == 1
+    assert "DATA_DIR cannot be made" in done.stderr
     assert "Traceback" not in done.stderr
 
 
