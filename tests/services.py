@@ -1,16 +1,18 @@
 """`make test-services`: looks for the real servers, says plainly what it did not find, and runs what needs them.
 
-PostgreSQL from DATABASE_URL, Redis from REDIS_URL (both default to this machine's), Dovecot from its package. Every
-test that touches the database runs too, on that PostgreSQL and with that Redis as cache. In CI (`CI=true`) nothing may
-be missing.
+PostgreSQL from DATABASE_URL, Redis from REDIS_URL (both default to this machine's), Dovecot from its package, emulate
+from npm. Every test that touches the database runs too, on that PostgreSQL and with that Redis as cache. In CI
+(`CI=true`) nothing may be missing.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -19,6 +21,9 @@ import redis
 DATABASE_URL = os.environ.get("DATABASE_URL") or "postgresql://postgres@127.0.0.1:5432/postgres"
 REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/15"
 SELECTED = "services or django_db"
+EMULATE = "emulate@0.11.2"
+"""Pinned: `latest` of this name is another program."""
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def _postgresql() -> str:
@@ -39,10 +44,24 @@ def _dovecot() -> str:
     return path
 
 
+def _emulate() -> str:
+    """From npm, once, into the virtual environment's folder; tests find it by EMULATE_BIN."""
+    program = ROOT / ".venv" / "emulate" / "node_modules" / ".bin" / "emulate"
+    if not program.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            raise FileNotFoundError("install nodejs and npm")
+        command = [npm, "install", "--prefix", str(program.parents[2]), "--no-audit", "--no-fund", EMULATE]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+    os.environ["EMULATE_BIN"] = str(program)
+    return str(program)
+
+
 LOOKS: dict[str, Callable[[], str]] = {
     "PostgreSQL (DATABASE_URL)": _postgresql,
     "Redis (REDIS_URL)": _redis,
     "Dovecot": _dovecot,
+    "emulate, a third party's imitation of Google and Microsoft": _emulate,
 }
 
 
@@ -52,7 +71,7 @@ def missing() -> list[str]:
     for name, look in LOOKS.items():
         try:
             print(f"found     {name}: {look()}")
-        except (psycopg.Error, redis.RedisError, OSError) as error:
+        except (psycopg.Error, redis.RedisError, OSError, subprocess.SubprocessError) as error:
             print(f"NOT FOUND {name}: {str(error).splitlines()[0]}")
             absent.append(name)
     return absent

@@ -1,6 +1,6 @@
-"""Gmail against a stand-in that is not ours: `emulate` 0.11.2 from npm, installed into a temporary folder.
+"""Gmail against a stand-in that is not ours: `emulate` 0.11.2 from npm, which `make test-services` installs.
 
-Wants Node and npm and says so where they are missing. What it does otherwise than Gmail (reference 9.1): no profile, no
+What it does otherwise than Gmail (reference 9.1): no profile, no
 batch endpoint, history ids of 21 digits that never grow too old, any bearer is taken; its search finds nothing by
 rfc822msgid (it compares with the colon), so `find_sent` is not asked here.
 """
@@ -8,7 +8,6 @@ rfc822msgid (it compares with the colon), so `find_sent` is not asked here.
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -23,10 +22,13 @@ from email_sync.providers.gmail import Gmail
 from email_sync.providers.gmail.provider import MAILBOX
 from email_sync.records import ARCHIVE, INBOX, SENT, OutgoingMail, RemoteMessage
 from email_sync.tests.contract import ident, mail
+from integrations.tests.emulate import program
 
-pytestmark = pytest.mark.services
+pytestmark = [
+    pytest.mark.services,
+    pytest.mark.skipif(program() is None, reason="emulate is not here; `make test-services` installs it from npm"),
+]
 
-PACKAGE = "emulate@0.11.2"  # pinned: `latest` of this name is another program
 ADA = "ada@emulate.test"
 MESSAGES = [
     {"id": "msg_one", "label_ids": ["INBOX", "UNREAD"], "date": "2026-01-05T10:00:00Z", "subject": "One"},
@@ -35,22 +37,8 @@ MESSAGES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program's main file."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("node and npm are not installed: apt-get install nodejs npm")
-    folder = tmp_path_factory.mktemp("emulate")
-    command = [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", PACKAGE]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode:
-        pytest.fail(f"npm could not install {PACKAGE}: {done.stderr[-500:]}")
-    return folder / "node_modules" / "emulate" / "dist" / "index.js"
-
-
 @pytest.fixture
-def gmail(installed: Path, tmp_path: Path, settings: Any) -> Iterator[Gmail]:
+def gmail(tmp_path: Path, settings: Any) -> Iterator[Gmail]:
     """A fresh emulator with three messages, and the provider for it."""
     settings.EGRESS_ALLOW_CIDRS = ["127.0.0.0/8"]
     common = {"user_email": ADA, "from": "bob@x.test", "to": ADA, "body_text": "Hello.\n"}
@@ -58,7 +46,7 @@ def gmail(installed: Path, tmp_path: Path, settings: Any) -> Iterator[Gmail]:
     (tmp_path / "seed.yaml").write_text(json.dumps(seed))  # YAML reads JSON
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = ["node", str(installed), "start", "--service", "google", "--port", str(port), "--seed", "seed.yaml"]
+    command = [str(program()), "start", "--service", "google", "--port", str(port), "--seed", "seed.yaml"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
