@@ -157,6 +157,11 @@ class BoundedParser:
     ) -> None:
         self.close()
 
+    def start(self) -> None:
+        """Start the child now, from this thread: the kernel would end it with a shorter-lived thread that did."""
+        with self._lock:
+            self._child = self._child or _Child(self._command or child_command())
+
     def parse(self, raw: bytes, *, truncated: bool = False) -> ParsedMessage:
         """One message; many are cheaper together."""
         return self.parse_many([raw], [truncated])[0]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
@@ -23,7 +24,7 @@ from email_sync.models import Folder, Message
 from email_sync.parsing import bounded
 from email_sync.providers import MAIL_PROVIDERS
 from email_sync.providers.base import MailProvider
-from email_sync.records import ParsedMessage, RemoteFolder, RemoteMessage, RemoteState, Stream
+from email_sync.records import IdPage, RemoteFolder, RemoteMessage, RemoteState, Stream
 from email_sync.services import changes, store
 from email_sync.services.accounts import with_mailbox
 from email_sync.services.reconcile import compare, guard_removal
@@ -36,6 +37,17 @@ logger = logging.getLogger("patchbay.sync")
 FIRST_PAGE = 50
 """The first page is small, so that the newest mail is readable within seconds."""
 PAGE = 200
+PORTION = 50
+PORTION_BYTES = 8 * 1024 * 1024
+"""So many messages, or so much of them, are parsed at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a fetch came to; with the provider's error where it failed in between."""
+
+    messages: list[Incoming]
+    error: ProviderError | None = None
 
 
 class EmailEngine:
@@ -170,27 +182,41 @@ class MailboxSync:
     # --- first sync -------------------------------------------------------------------------------------------
 
     def _backfill(self, stream: Stream) -> bool:
+        """Page by page, newest first. While one is written, the next is fetched and parsed by a second thread."""
         cursor = self.cursors[stream.key]
-        while not cursor.backfill_done:
-            self._backfill_page(stream, cursor)
-            if self._out_of_time():
-                return True
-            changes.push(self.connection, self.mailbox)
-        return False
+        if cursor.backfill_done:
+            return False
+        bounded.shared().start()
+        page = self._list(stream, cursor.backfill_token)
+        messages = self._fetch(stream, page.remote_ids)
+        with ThreadPoolExecutor(1, "fetch-ahead") as ahead:
+            while page.next_token and not self._out_of_time():
+                try:
+                    changes.push(self.connection, self.mailbox)
+                    following = self._list(stream, page.next_token, under_way=page.remote_ids)
+                    coming = ahead.submit(self._bring, stream, following.remote_ids)
+                finally:  # what is paid for is kept, also where the provider refuses to go on
+                    self._write_listed(stream, cursor, page, messages)
+                page, messages = following, self._kept(stream, coming.result())
+        self._write_listed(stream, cursor, page, messages)
+        return bool(page.next_token)
 
-    def _backfill_page(self, stream: Stream, cursor: SyncCursor) -> None:
-        limit = FIRST_PAGE if not self.run.done else PAGE
+    def _list(self, stream: Stream, token: str, *, under_way: Sequence[str] = ()) -> IdPage:
+        """A page of the listing, without what is stored already or about to be: pages may overlap."""
+        limit = PAGE if token or self.run.done else FIRST_PAGE
         try:
-            page = self.mailbox.list_ids(stream, cursor.backfill_token, limit, since=self._since)
+            page = self.mailbox.list_ids(stream, token, limit, since=self._since)
         except CursorExpired:
             # The listing's token died (a restart, a new UIDVALIDITY): begin again; what is stored is not fetched twice.
             page = self.mailbox.list_ids(stream, "", limit, since=self._since)
-        stored = store.stored_ids(self.connection, page.remote_ids)
-        fetched = self._fetch(stream, [i for i in page.remote_ids if i not in stored])
-        listed = cursor.listed + len(fetched)
+        known = store.stored_ids(self.connection, page.remote_ids) | set(under_way)
+        return replace(page, remote_ids=tuple(i for i in page.remote_ids if i not in known))
+
+    def _write_listed(self, stream: Stream, cursor: SyncCursor, page: IdPage, messages: Sequence[Incoming]) -> None:
+        listed = cursor.listed + len(messages)
         columns = {"backfill_token": page.next_token, "listed": listed, "backfill_done": not page.next_token}
         columns["total"] = listed if not page.next_token else page.total if page.total is not None else cursor.total
-        self._write(stream, fetched, cursor=cursor, columns=columns)
+        self._write(stream, messages, cursor=cursor, columns=columns)
 
     @property
     def _since(self) -> datetime | None:
@@ -245,21 +271,34 @@ class MailboxSync:
     # --- pages ------------------------------------------------------------------------------------------------
 
     def _fetch(self, stream: Stream, remote_ids: Sequence[str]) -> list[Incoming]:
-        """Fetch and parse. Where the provider fails in between, what came is kept and the error goes on up: the same
-        page comes again later and does not pay for it twice."""
-        if not remote_ids:
-            return []
-        remotes: list[RemoteMessage] = []
-        try:
-            remotes.extend(self.mailbox.fetch(stream, remote_ids))
-        except ProviderError:
-            self._write(stream, self._parse(remotes))
-            raise
-        return self._parse(remotes)
+        """Fetch and parse."""
+        return self._kept(stream, self._bring(stream, remote_ids))
 
-    def _parse(self, remotes: Sequence[RemoteMessage]) -> list[Incoming]:
-        """Parsing runs in a bounded child, so no message can stop or bloat this worker."""
-        return [Incoming(remote, parsed) for remote, parsed in zip(remotes, parse_all(remotes), strict=True)]
+    def _kept(self, stream: Stream, brought: Brought) -> list[Incoming]:
+        """The messages. Where the provider failed in between, what came is kept and the error goes on up: the same
+        page comes again later and does not pay for it twice."""
+        if brought.error is not None:
+            self._write(stream, brought.messages)
+            raise brought.error
+        return brought.messages
+
+    def _bring(self, stream: Stream, remote_ids: Sequence[str]) -> Brought:
+        """Fetch and parse a portion at a time, so that memory does not follow the page's weight. Knows no database:
+        it may run in a thread of its own."""
+        messages: list[Incoming] = []
+        waiting: list[RemoteMessage] = []
+        weight = 0
+        error: ProviderError | None = None
+        try:
+            for remote in self.mailbox.fetch(stream, remote_ids) if remote_ids else ():
+                waiting.append(remote)
+                weight += len(remote.raw or b"")
+                if len(waiting) == PORTION or weight > PORTION_BYTES:
+                    messages += parse_all(waiting)
+                    waiting, weight = [], 0
+        except ProviderError as failed:
+            error = failed
+        return Brought([*messages, *parse_all(waiting)], error)
 
     def _write(
         self,
@@ -308,9 +347,10 @@ class MailboxSync:
         return time.monotonic() >= self.deadline
 
 
-def parse_all(remotes: Sequence[RemoteMessage]) -> list[ParsedMessage]:
-    """What the parser makes of each message, in order; those a provider has already parsed pass through."""
+def parse_all(remotes: Sequence[RemoteMessage]) -> list[Incoming]:
+    """The messages as the parser reads them, in order; those a provider has already parsed pass through. Parsing runs
+    in a bounded child, so no message can stop or bloat this worker. The raw bytes are let go."""
     raw = [remote for remote in remotes if remote.parsed is None]
     answers = bounded.shared().parse_many([remote.raw or b"" for remote in raw], [remote.truncated for remote in raw])
     parsed = iter(answers)
-    return [next(parsed) if remote.parsed is None else remote.parsed for remote in remotes]
+    return [Incoming(replace(r, raw=None), next(parsed) if r.parsed is None else r.parsed) for r in remotes]

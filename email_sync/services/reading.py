@@ -128,9 +128,16 @@ def _matching(mailbox: uuid.UUID, condition: Q, parsed: search.Query) -> QuerySe
     if words := parsed.tsquery():
         rows = rows.filter(
             search__connection_id=mailbox,
-            search__document=SearchQuery(words, config="simple", search_type="raw"),
+            search__document=_FoldedQuery(words),
         )
     return rows
+
+
+class _FoldedQuery(SearchQuery):
+    """A tsquery as it is written. `to_tsquery` would take some words apart ("12e3abc") that `services.indexing` has
+    stored whole: both sides are folded already."""
+
+    template = "%(expressions)s::tsquery"
 
 
 def _after(cursor: str) -> Q:

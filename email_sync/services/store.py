@@ -1,24 +1,25 @@
 """The one writer of messages. Everything a page brings is written by `write_page`, inside the caller's transaction.
 
 Order of locks: message rows by id, then counters (by trigger), then threads; the API's toggles keep the same order, so
-they cannot deadlock with a sync. Text search rows are written here too, from folded text.
+they cannot deadlock with a sync.
 """
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from django.db import connection as database
 from django.db.models import Q
 from django.utils import timezone
 
 from core.ids import uuid7
-from email_sync import search
 from email_sync.models import Attachment, ChangeKind, ChangeStatus, LocalChange, Message, MessageBody
 from email_sync.records import ROLES, Address, ParsedMessage, RemoteMessage, RemoteState
-from email_sync.services import threads
+from email_sync.services import bulk, threads
+from email_sync.services.indexing import index
 from integrations.models import Connection
 
 SNIPPET_CHARACTERS = 200
@@ -119,9 +120,7 @@ def _remove(connection: Connection, rows: Sequence[Message], cause: str, touched
         for role in ROLES:
             setattr(row, f"in_{role}", False)
         touched.add(row.thread_id)
-    Message.objects.bulk_update(
-        gone, ["removed_at", "removed_cause", *(f"in_{role}" for role in ROLES)], batch_size=500
-    )
+    bulk.update(["removed_at", "removed_cause", *(f"in_{role}" for role in ROLES)], gone)
     return len(gone)
 
 
@@ -165,7 +164,7 @@ def _update(
     pending = pending_changes([row.pk for row, _ in known])
     changed = [row for row, state in known if _apply(row, stream, state, pending.get(row.pk, {}))]
     touched.update(row.thread_id for row in changed)
-    Message.objects.bulk_update(changed, [*STATE_COLUMNS, *PLACE_COLUMNS], batch_size=500)
+    bulk.update([*STATE_COLUMNS, *PLACE_COLUMNS], changed)
     return len(changed)
 
 
@@ -197,12 +196,22 @@ def _apply(row: Message, stream: str, state: RemoteState, pending: dict[str, boo
 
 
 def state_columns(state: RemoteState) -> dict[str, object]:
-    """The columns a provider's state stands for."""
+    """The columns a provider's state stands for, in the order of STATE_COLUMNS."""
     columns: dict[str, object] = {f"in_{role}": role in state.roles for role in ROLES}
     return columns | {"is_read": state.is_read, "is_starred": state.is_starred}
 
 
 # --- new messages -------------------------------------------------------------------------------------------------
+
+
+MESSAGE_COLUMNS = (
+    "id", "connection", "thread", "remote_id", "stream", "content_key", "folder_ids", "message_id", "subject",
+    "from_name", "from_email", "recipients", "snippet", "sent_at", "received_at", "size", "has_attachments", "defect",
+    "removed_cause", "updated_at", *STATE_COLUMNS,
+)  # fmt: skip
+BODY_COLUMNS = ("message", "text", "html", "headers", "in_reply_to", "references", "reply_to")
+ATTACHMENT_COLUMNS = ("id", "message", "part_id", "file_name", "content_type", "size", "inline", "content_id")
+Row = tuple[object, ...]
 
 
 def _insert(connection: Connection, stream: str, new: Sequence[Incoming], touched: set[uuid.UUID]) -> list[uuid.UUID]:
@@ -211,97 +220,69 @@ def _insert(connection: Connection, stream: str, new: Sequence[Incoming], touche
     placed = threads.assign(
         connection=connection, messages=[(item.remote.thread_remote_id, item.parsed) for item in new]
     )
-    rows = [_row(connection, stream, item, thread_id) for item, thread_id in zip(new, placed, strict=True)]
-    Message.objects.bulk_create(rows, batch_size=500)
-    MessageBody.objects.bulk_create(
-        [_body(row, item.parsed) for row, item in zip(rows, new, strict=True)], batch_size=200
-    )
-    Attachment.objects.bulk_create(
-        [part for row, item in zip(rows, new, strict=True) for part in _attachments(row, item.parsed)], batch_size=500
-    )
-    _index(connection, [(row, item.parsed) for row, item in zip(rows, new, strict=True)])
+    ids = [uuid7() for _ in new]
+    now = timezone.now()
+    rows = [
+        (message_id, connection.pk, thread_id, *_row(stream, item, now))
+        for message_id, thread_id, item in zip(ids, placed, new, strict=True)
+    ]
+    parsed = [(message_id, item.parsed) for message_id, item in zip(ids, new, strict=True)]
+    bulk.copy(Message, MESSAGE_COLUMNS, rows)
+    bulk.copy(MessageBody, BODY_COLUMNS, (_body(*pair) for pair in parsed))
+    bulk.copy(Attachment, ATTACHMENT_COLUMNS, [part for pair in parsed for part in _attachments(*pair)])
+    index(connection.pk, [(pk, i.remote.received_at, i.parsed) for pk, i in zip(ids, new, strict=True)])
     touched.update(placed)
-    return [row.pk for row in rows]
+    return ids
 
 
-def _row(connection: Connection, stream: str, item: Incoming, thread_id: uuid.UUID) -> Message:
+def _row(stream: str, item: Incoming, now: datetime) -> Row:
+    """What MESSAGE_COLUMNS says, from `remote_id` on."""
     remote, parsed = item.remote, item.parsed
-    return Message(
-        id=uuid7(),
-        connection=connection,
-        thread_id=thread_id,
-        remote_id=remote.state.remote_id,
-        stream=stream,
-        content_key=remote.state.content_key,
-        folder_ids=list(remote.state.folder_ids),
-        message_id=parsed.message_id,
-        subject=parsed.subject,
-        from_name=parsed.sender.name,
-        from_email=parsed.sender.email,
-        recipients={"to": _pairs(parsed.to), "cc": _pairs(parsed.cc), "bcc": _pairs(parsed.bcc)},
-        snippet=" ".join(parsed.text[: SNIPPET_CHARACTERS * 5].split())[:SNIPPET_CHARACTERS],
-        sent_at=parsed.sent_at,
-        received_at=remote.received_at,
-        size=remote.size,
-        has_attachments=any(not part.inline for part in parsed.attachments),
-        defect=parsed.defect,
-        **state_columns(remote.state),
+    recipients = {"to": _pairs(parsed.to), "cc": _pairs(parsed.cc), "bcc": _pairs(parsed.bcc)}
+    return (
+        remote.state.remote_id,
+        stream,
+        remote.state.content_key,
+        list(remote.state.folder_ids),
+        parsed.message_id,
+        parsed.subject,
+        parsed.sender.name,
+        parsed.sender.email,
+        json.dumps(recipients),
+        " ".join(parsed.text[: SNIPPET_CHARACTERS * 5].split())[:SNIPPET_CHARACTERS],
+        parsed.sent_at,
+        remote.received_at,
+        remote.size,
+        any(not part.inline for part in parsed.attachments),
+        parsed.defect,
+        "",
+        now,
+        *state_columns(remote.state).values(),
     )
 
 
-def _body(row: Message, parsed: ParsedMessage) -> MessageBody:
-    return MessageBody(
-        message=row,
-        text=parsed.text,
-        html=parsed.html,
-        headers=[list(pair) for pair in parsed.headers],
-        in_reply_to=list(parsed.in_reply_to),
-        references=list(parsed.references),
-        reply_to=_pairs(parsed.reply_to),
+def _body(message_id: uuid.UUID, parsed: ParsedMessage) -> Row:
+    return (
+        message_id,
+        parsed.text,
+        parsed.html,
+        json.dumps(parsed.headers),
+        list(parsed.in_reply_to),
+        list(parsed.references),
+        json.dumps(_pairs(parsed.reply_to)),
     )
 
 
-def _attachments(row: Message, parsed: ParsedMessage) -> list[Attachment]:
+def _attachments(message_id: uuid.UUID, parsed: ParsedMessage) -> list[Row]:
     parts = {part.part_id: part for part in parsed.attachments}
     return [
-        Attachment(
-            message=row,
-            part_id=part.part_id,
-            file_name=part.file_name,
-            content_type=part.content_type[:255],
-            size=part.size,
-            inline=part.inline,
-            content_id=part.content_id,
-        )
-        for part in parts.values()
+        (uuid7(), message_id, p.part_id, p.file_name, p.content_type[:255], p.size, p.inline, p.content_id)
+        for p in parts.values()
     ]
 
 
 def _pairs(addresses: Sequence[Address]) -> list[list[str]]:
     return [[address.name, address.email] for address in addresses]
-
-
-_INSERT_SEARCH = """
-    INSERT INTO email_sync_messagesearch (message_id, connection_id, month, document)
-    VALUES (%s, %s, %s,
-            setweight(to_tsvector('simple', %s), 'A') || setweight(to_tsvector('simple', %s), 'B')
-         || setweight(to_tsvector('simple', %s), 'C') || setweight(to_tsvector('simple', %s), 'D'))
-"""
-
-
-def _index(connection: Connection, rows: Sequence[tuple[Message, ParsedMessage]]) -> None:
-    """One pipelined statement a message: the vectors are made in the database, from text folded here."""
-    values = [
-        (row.pk, connection.pk, row.received_at.year * 12 + row.received_at.month, *_search_text(parsed))
-        for row, parsed in rows
-    ]
-    with database.cursor() as cursor:
-        cursor.executemany(_INSERT_SEARCH, values)
-
-
-def _search_text(parsed: ParsedMessage) -> tuple[str, str, str, str]:
-    recipients = " ".join(f"{a.name} {a.email}" for a in (*parsed.to, *parsed.cc, *parsed.bcc))
-    return search.document(parsed.subject, f"{parsed.sender.name} {parsed.sender.email}", recipients, parsed.text)
 
 
 def stored_ids(connection: Connection, remote_ids: Sequence[str]) -> set[str]:

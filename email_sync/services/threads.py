@@ -8,7 +8,7 @@ id, the others point to it. Called by the writer inside its transaction.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from django.db import connection as database
 from django.db.models import QuerySet
@@ -17,7 +17,10 @@ from core.ids import uuid7
 from email_sync import threading
 from email_sync.models import Message, Submission, Thread, ThreadKey
 from email_sync.records import ParsedMessage, SentMail
+from email_sync.services import bulk
 from integrations.models import Connection
+
+THREAD_COLUMNS = ("id", "connection", "remote_id", "subject", "message_count", "unread_count")
 
 
 def assign(*, connection: Connection, messages: Sequence[tuple[str, ParsedMessage]]) -> list[uuid.UUID]:
@@ -55,28 +58,37 @@ def _graph_threads(connection: Connection, messages: Sequence[ParsedMessage]) ->
     keys = {key for link in links for key in link.keys}
     known = dict(ThreadKey.objects.filter(connection=connection, key__in=keys).values_list("key", "thread_id"))
     groups = threading.group(links, known)
-    threads = [_thread_of(connection, group, messages) for group in groups]
-    fresh = [
-        ThreadKey(connection=connection, key=key, thread_id=thread)
-        for group, thread in zip(groups, threads, strict=True)
-        for key in group.keys
-        if key not in known
-    ]
-    ThreadKey.objects.bulk_create(fresh, batch_size=1000, ignore_conflicts=True)
+    threads = [_known_thread(group) or uuid7() for group in groups]
+    subjects = [messages[group.members[0]].subject for group in groups]
+    new = [(t, s) for group, t, s in zip(groups, threads, subjects, strict=True) if not group.threads]
+    bulk.copy(Thread, THREAD_COLUMNS, [(thread, connection.pk, "", subject, 0, 0) for thread, subject in new])
+    owners = {key: thread for group, thread in zip(groups, threads, strict=True) for key in group.keys}
+    _remember(connection, {key: thread for key, thread in owners.items() if key not in known})
     placed = {index: thread for group, thread in zip(groups, threads, strict=True) for index in group.members}
     return [placed[index] for index in range(len(messages))]
 
 
-def _thread_of(
-    connection: Connection, group: threading.Group[uuid.UUID], messages: Sequence[ParsedMessage]
-) -> uuid.UUID:
-    """The oldest thread of the group, others merged into it; a new one where there is none yet."""
+def _known_thread(group: threading.Group[uuid.UUID]) -> uuid.UUID | None:
+    """The oldest thread of the group, others merged into it; None where there is none yet."""
     if not group.threads:
-        return Thread.objects.create(connection=connection, subject=messages[group.members[0]].subject).pk
+        return None
     oldest, *others = sorted(group.threads)  # ids are ordered by time
     if others:
         merge(oldest, others)
     return oldest
+
+
+_REMEMBER = """
+    INSERT INTO email_sync_threadkey (connection_id, key, thread_id)
+    SELECT %s, fresh.key, fresh.thread_id FROM unnest(%s::uuid[], %s::uuid[]) AS fresh (key, thread_id)
+    ON CONFLICT DO NOTHING
+"""
+
+
+def _remember(connection: Connection, owners: Mapping[uuid.UUID, uuid.UUID]) -> None:
+    """Which thread each key belongs to. A send may have noted its own key meanwhile."""
+    with database.cursor() as cursor:
+        cursor.execute(_REMEMBER, [connection.pk, list(owners.keys()), list(owners.values())])
 
 
 def merge(oldest: uuid.UUID, others: Sequence[uuid.UUID]) -> None:
