@@ -64,6 +64,7 @@ def programs(environment: Mapping[str, str]) -> list[Program]:
     celery = [*python, "celery", "--app", "config", "--quiet"]
     worker = [*celery, "worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
     sync = [*worker, "--queues", "sync", "--concurrency", str(settings.WORKER_CONCURRENCY), "--hostname", "sync@%h"]
+    sync += ["--pool", "threads" if _broker_in_folder() else "prefork"]
     quick = [*worker, "--queues", "quick", "--pool", "threads", "--concurrency", "4", "--hostname", "quick@%h"]
     beat = [*celery, "beat", "--schedule", str(run_folder / "beat-schedule"), "--pidfile", "", "--loglevel", "INFO"]
     return [
@@ -73,6 +74,12 @@ def programs(environment: Mapping[str, str]) -> list[Program]:
         Program("quick", quick, environment, orphan_signal=signal.SIGQUIT),
         Program("beat", beat, environment),
     ]
+
+
+def _broker_in_folder() -> bool:
+    """Without a broker that celery can wait on, its prefork pool shares one queue under one lock: a process killed
+    while it waits there (kill -9, the kernel out of memory) takes the lock along, and no other ever works again."""
+    return str(settings.CELERY_BROKER_URL).startswith("filesystem:")
 
 
 @contextlib.contextmanager
