@@ -114,5 +114,5 @@ class WorkRow(models.Model):
 
 def backoff_seconds(attempts: int, *, base: float = 5.0, cap: float = 3600.0) -> float:
     """Exponential back-off with full jitter on the upper half: 5, 10, 20 … s, at most an hour."""
-    step: float = min(cap, base * 2 ** max(0, attempts - 1))
+    step: float = min(cap, base * 2.0 ** min(max(0, attempts - 1), 60))
     return step / 2 + random.random() * step / 2  # noqa: S311 - jitter, not a secret

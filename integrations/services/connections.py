@@ -56,7 +56,7 @@ def connect_imap(
     login = read_form({"email": email, "imap": imap, "smtp": smtp})
     _check_login(login)
     with transaction.atomic():
-        connection, created = Connection.objects.select_for_update().get_or_create(
+        connection, created = Connection.objects.select_for_update(no_key=True).get_or_create(
             workspace=workspace,
             user=user,
             provider="imap",
@@ -139,7 +139,7 @@ def update(connection: Connection, *, changes: Mapping[str, object], by: User) -
     """Set some of CHANGEABLE. Pausing, or switching a sync off, ends what is under way; the reverse starts it at once.
     The runs to ring."""
     with transaction.atomic():
-        row = Connection.objects.select_for_update().get(pk=connection.pk)
+        row = Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
         changed = {name: value for name, value in changes.items() if getattr(row, name) != value}
         if not changed:
             return []

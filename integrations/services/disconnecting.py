@@ -53,7 +53,7 @@ def disconnect_all(*, user: User, workspace: Workspace, provider: str, connectio
 def _shred(connection: Connection, *, purge: bool, by: User) -> dict[str, str]:
     """In one transaction: no credential, no run, no lease. What was held, for the revocation."""
     with transaction.atomic():
-        row = Connection.objects.select_for_update().get(pk=connection.pk)
+        row = Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
         held = dict(row.credentials or {})
         if row.disconnected_at is not None and not purge:
             return {}

@@ -214,7 +214,7 @@ def _save(flow: OAuthState, granted: TokenAnswer, account: Account) -> Finished:
 
 def _row_for(flow: OAuthState, account: Account) -> tuple[Connection, bool]:
     """The same account again keeps its row and all that hangs on it; another account is another connection."""
-    rows = Connection.objects.select_for_update()
+    rows = Connection.objects.select_for_update(no_key=True)
     if flow.connection_id:
         connection = rows.get(pk=flow.connection_id)
         if connection.account_id != account.id:

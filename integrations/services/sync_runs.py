@@ -8,6 +8,7 @@ Called by views and admin (`start`), by the tasks (`execute`) and by the OAuth f
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -31,6 +32,7 @@ from core.errors import (
     ProviderUnavailable,
     UnsupportedOperation,
 )
+from core.redaction import clean_words
 from core.registry import Registry
 from core.work import WorkStatus, backoff_seconds
 from integrations.models import Connection, SyncRun, SyncState
@@ -93,7 +95,9 @@ def start(*, connection: Connection, type: str, trigger: str) -> SyncRun:
     if created is not None:
         return created
     active = SyncRun.objects.active().filter(connection=connection, type=type)
-    active.filter(status=WorkStatus.QUEUED, next_attempt_at__gt=Now()).update(next_attempt_at=Now(), rung_at=None)
+    waiting = active.filter(status=WorkStatus.QUEUED, next_attempt_at__gt=Now())
+    # A provider that asked to wait is not asked before, whoever is in a hurry.
+    waiting.exclude(error_code=ProviderRateLimited.default_code).update(next_attempt_at=Now(), rung_at=None)
     if trigger == ACCEPT_REMOVALS:
         active.update(trigger=trigger)
     return active.first() or start(connection=connection, type=type, trigger=trigger)
@@ -130,6 +134,9 @@ def execute(run_id: object) -> bool:
         run.fail(code="stopped", message="The connection was paused or disconnected.")
         return False
     try:
+        if run.attempts > MAX_ATTEMPTS:  # no attempt ended by itself: each took its worker along
+            _give_up(run, connection, code="crashed", message="The sync broke off again and again.")
+            return False
         more = engines().get(run.type)().run(run, deadline=time.monotonic() + SLICE_SECONDS)
         return _after_slice(run, connection, more=more)
     except LeaseLost:
@@ -143,7 +150,7 @@ def execute(run_id: object) -> bool:
 
 
 def _after_slice(run: SyncRun, connection: Connection, *, more: bool) -> bool:
-    if more:
+    if more or _agreed_meanwhile(run):
         run.retry(after_seconds=0, attempts=0, rung_at=Now())
         return True
     run.finish()
@@ -155,24 +162,51 @@ def _after_slice(run: SyncRun, connection: Connection, *, more: bool) -> bool:
     return False
 
 
+def _agreed_meanwhile(run: SyncRun) -> bool:
+    """The user agreed to a removal while the slice worked, which did not know: one more slice."""
+    return run.trigger != ACCEPT_REMOVALS and SyncRun.objects.filter(pk=run.pk, trigger=ACCEPT_REMOVALS).exists()
+
+
 def _after_error(run: SyncRun, connection: Connection, error: Exception) -> None:
-    """The error carries the decision (DESIGN 3)."""
-    code, message = _words(error)
+    """The error carries the decision (DESIGN 3). A worker that lost its lease decides nothing."""
     try:
-        if isinstance(error, ProviderRateLimited):
-            wait = min(error.retry_after, MAX_WAIT_SECONDS)
-            run.retry(after_seconds=wait, code=code, message=message, attempts=Greatest(F("attempts") - 1, 0))
-        elif isinstance(error, (ProviderAuthError, NeedsReauth)):
-            connection.note_error(code=code, message=message, needs_reauth=True)
-            run.fail(code=code, message=message)
-        elif _passing(error) and run.attempts < MAX_ATTEMPTS:
-            run.retry(after_seconds=backoff_seconds(run.attempts), code=code, message=message)
-        else:
-            connection.note_error(code=code, message=message)
-            run.fail(code=code, message=message)
-            _put_off(connection, run.type)
+        with transaction.atomic():
+            _decide(run, connection, error, *_words(error))
     except LeaseLost:
         logger.info("run %s was taken over by another worker", run.pk)
+
+
+def _decide(run: SyncRun, connection: Connection, error: Exception, code: str, message: str) -> None:
+    may_try_again = run.attempts < MAX_ATTEMPTS
+    if isinstance(error, ProviderRateLimited):
+        wait = _wait(error.retry_after)
+        run.retry(after_seconds=wait, code=code, message=message, attempts=Greatest(F("attempts") - 1, 0))
+    elif isinstance(error, (ProviderAuthError, NeedsReauth)):
+        if may_try_again and _saved_meanwhile(connection):
+            run.retry(after_seconds=0, code=code, message=message)
+        else:
+            run.fail(code=code, message=message)
+            connection.note_error(code=code, message=message, needs_reauth=True)
+    elif _passing(error) and may_try_again:
+        run.retry(after_seconds=backoff_seconds(run.attempts), code=code, message=message)
+    else:
+        _give_up(run, connection, code=code, message=message)
+
+
+def _give_up(run: SyncRun, connection: Connection, *, code: str, message: str) -> None:
+    run.fail(code=code, message=message)
+    connection.note_error(code=code, message=message)
+    _put_off(connection, run.type)
+
+
+def _wait(asked: float) -> float:
+    """What a provider asked for, within reason: a second to a day; a day where it makes no sense."""
+    return MAX_WAIT_SECONDS if math.isnan(asked) else max(1.0, min(asked, MAX_WAIT_SECONDS))
+
+
+def _saved_meanwhile(connection: Connection) -> bool:
+    """Its user connected it again while the slice worked with the old credential: that says nothing about the new."""
+    return not Connection.objects.filter(pk=connection.pk, updated_at=connection.updated_at).exists()
 
 
 def _passing(error: Exception) -> bool:
@@ -184,7 +218,7 @@ def _passing(error: Exception) -> bool:
 
 def _words(error: Exception) -> tuple[str, str]:
     if isinstance(error, HubError):
-        return error.code, error.message
+        return error.code[:64], clean_words(error.message)
     return "internal_error", "The sync broke; the log says where. It is tried again."
 
 

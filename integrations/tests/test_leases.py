@@ -1,0 +1,212 @@
+"""Runs under stress: workers that die, users who reconnect, pause or agree while a slice is working, odd errors."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection as database
+from django.db import transaction
+from django.db.models.functions import Now
+
+from core.errors import NeedsReauth, ProviderAuthError, ProviderRateLimited, ProviderRejected
+from core.work import WorkStatus, backoff_seconds
+from integrations.models import Connection, SyncCursor, SyncRun, SyncState
+from integrations.services import connections, disconnecting, sync_runs
+from integrations.tests.engines import EmailEngine
+from integrations.tests.factories import ConnectionFactory
+
+
+@pytest.fixture
+def behave(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[SyncRun], bool]], None]:
+    """Give the email engine a behaviour for one test."""
+
+    def set_behaviour(act: Callable[[SyncRun], bool]) -> None:
+        class Engine(EmailEngine):
+            def run(self, run: SyncRun, *, deadline: float) -> bool:
+                return act(run)
+
+        monkeypatch.setitem(sync_runs.engines()._loaded, "email", Engine)
+
+    return set_behaviour
+
+
+def start(connection: Connection, trigger: str = "user") -> SyncRun:
+    return sync_runs.start(connection=connection, type="email", trigger=trigger)
+
+
+@pytest.mark.django_db
+def test_run_that_kills_its_workers_is_failed_after_so_many(behave: Any) -> None:
+    behave(lambda _: pytest.fail("a run that killed so many workers must not kill another"))
+    connection = ConnectionFactory()
+    run = start(connection)
+    for _ in range(sync_runs.MAX_ATTEMPTS):
+        assert SyncRun.objects.claim(run.pk, lease_seconds=-1) is not None
+    assert sync_runs.execute(run.pk) is False
+    run.refresh_from_db()
+    connection.refresh_from_db()
+    assert (run.status, run.error_code) == (WorkStatus.FAILED, "crashed")
+    assert connection.last_error_code == "crashed"
+    assert SyncState.objects.get().failures == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("trigger", ["user", "change", "connect"])
+def test_start_does_not_cut_short_the_wait_a_provider_asked_for(behave: Any, trigger: str) -> None:
+    def throttled(run: SyncRun) -> bool:
+        raise ProviderRateLimited("Slow down", retry_after=300)
+
+    connection = ConnectionFactory()
+    run = start(connection)
+    behave(throttled)
+    sync_runs.execute(run.pk)
+    assert start(connection, trigger).pk == run.pk
+    assert not SyncRun.objects.due().exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("retry_after", [0, -5, math.nan, math.inf])
+def test_throttled_run_waits_whatever_the_provider_said(behave: Any, retry_after: float) -> None:
+    def throttled(run: SyncRun) -> bool:
+        raise ProviderRateLimited("Slow down", retry_after=retry_after)
+
+    run = start(ConnectionFactory())
+    behave(throttled)
+    sync_runs.execute(run.pk)
+    run.refresh_from_db()
+    assert run.status == WorkStatus.QUEUED
+    assert not SyncRun.objects.due().exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", [ProviderAuthError("Wrong password"), NeedsReauth("Dead")])
+def test_credential_refused_while_its_user_reconnects_is_tried_again_with_the_new_one(
+    behave: Any, error: Exception
+) -> None:
+    connection = ConnectionFactory()
+    run = start(connection)
+
+    def reconnected_meanwhile(held: SyncRun) -> bool:
+        again = Connection.objects.get(pk=connection.pk)
+        again.credentials = {"imapPassword": "new", "smtpPassword": "new"}
+        connections.save_connected(again, by=connection.user, created=False)
+        raise error
+
+    behave(reconnected_meanwhile)
+    sync_runs.execute(run.pk)
+    connection.refresh_from_db()
+    run.refresh_from_db()
+    assert not connection.needs_reauth
+    assert run.status == WorkStatus.QUEUED
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", [ProviderAuthError("Wrong password"), ProviderRejected("No")])
+def test_worker_that_lost_its_lease_says_nothing_about_the_connection(behave: Any, error: Exception) -> None:
+    connection = ConnectionFactory()
+    run = start(connection)
+
+    def stale(held: SyncRun) -> bool:
+        sync_runs.stop(connection=connection, reason="disconnected")
+        raise error
+
+    behave(stale)
+    sync_runs.execute(run.pk)
+    connection.refresh_from_db()
+    assert (connection.needs_reauth, connection.last_error_code) == (False, "")
+
+
+@pytest.mark.django_db
+def test_words_that_the_database_cannot_keep_do_not_leave_a_run_under_way(behave: Any) -> None:
+    def odd(held: SyncRun) -> bool:
+        raise ProviderRejected("NO \x00 way \ud800", code="c" * 100)
+
+    run = start(ConnectionFactory())
+    behave(odd)
+    sync_runs.execute(run.pk)
+    run.refresh_from_db()
+    assert run.status == WorkStatus.FAILED
+    assert "way" in run.error_message
+
+
+def test_backoff_stays_at_its_cap_however_often_it_failed() -> None:
+    assert 1800 <= backoff_seconds(100_000) <= 3600
+
+
+@pytest.mark.django_db
+def test_agreement_given_while_a_slice_works_is_not_lost(behave: Any) -> None:
+    connection = ConnectionFactory()
+    run = start(connection)
+    triggers: list[str] = []
+
+    def agreed_meanwhile(held: SyncRun) -> bool:
+        triggers.append(held.trigger)
+        if len(triggers) == 1:
+            start(connection, sync_runs.ACCEPT_REMOVALS)
+        return False
+
+    behave(agreed_meanwhile)
+    while sync_runs.execute(run.pk):
+        pass
+    assert triggers == ["user", sync_runs.ACCEPT_REMOVALS]
+    run.refresh_from_db()
+    assert run.status == WorkStatus.DONE
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("end", ["pause", "disconnect"])
+def test_connection_can_be_ended_while_a_page_is_written(end: str) -> None:
+    """A page holds its run and checks that its connection is there when it commits; the user holds the connection and
+    stops the run. Neither may wait for the other."""
+    connection = ConnectionFactory()
+    run = SyncRun.objects.claim(start(connection).pk, lease_seconds=60)
+    assert run is not None
+    errors: list[BaseException] = []
+
+    def finish() -> None:
+        try:
+            if end == "pause":
+                connections.update(connection, changes={"paused": True}, by=connection.user)
+            else:
+                disconnecting.disconnect(connection, purge=False, by=connection.user)
+        except BaseException as error:  # noqa: BLE001 - told to the test
+            errors.append(error)
+        finally:
+            database.close()
+
+    user = threading.Thread(target=finish)
+    with transaction.atomic():
+        run.hold(lease_seconds=60)
+        SyncCursor.objects.create(connection=connection, type="email", stream="inbox")
+        user.start()
+        _wait_until_somebody_waits()
+    user.join(20)
+    assert errors == []
+    run.refresh_from_db()
+    assert run.error_code == "stopped"
+
+
+def _wait_until_somebody_waits() -> None:
+    give_up = time.monotonic() + 10
+    while time.monotonic() < give_up:
+        with database.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+    pytest.fail("nobody waits for the page")
+
+
+@pytest.mark.django_db
+def test_lease_is_extended_by_a_page_and_not_by_a_stranger() -> None:
+    run = start(ConnectionFactory())
+    held = SyncRun.objects.claim(run.pk, lease_seconds=1)
+    assert held is not None
+    held.hold(lease_seconds=600)
+    held.refresh_from_db()
+    assert SyncRun.objects.filter(pk=run.pk, lease_until__gt=Now() + timedelta(seconds=500)).exists()
+    assert SyncRun.objects.claim(run.pk, lease_seconds=1) is None
