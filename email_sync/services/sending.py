@@ -38,6 +38,7 @@ from email_sync.records import Address, OutgoingMail, SentMail
 from email_sync.services import threads
 from email_sync.services.accounts import with_mailbox
 from integrations.models import Connection
+from integrations.services import schedule
 from workspaces.services import audit
 
 if TYPE_CHECKING:
@@ -191,6 +192,7 @@ def _accepted(submission: Submission, sent: SentMail) -> Submission:
             columns["message_id"] = sent.message_id
         if sent.filed:
             columns["mime"] = None
+            schedule.soon(connection=submission.connection, type="email")  # its copy belongs into folder and thread
         _set(submission, columns)
     return submission
 

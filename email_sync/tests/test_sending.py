@@ -15,6 +15,8 @@ from email_sync.tests.conftest import Account
 from email_sync.tests.contract import ident, mail
 from email_sync.tests.factories import connect
 from email_sync.tests.memory import message_id_of
+from integrations.models import SyncState
+from integrations.services import schedule
 from workspaces.tests.fixtures import Actor
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +49,14 @@ def test_send_answers_the_thread_its_copy_will_be_in(account: Account) -> None:
     copy = Message.objects.get(message_id=sent.message_id)
     assert copy.thread_id == sent.thread_id
     assert Thread.objects.count() == 1
+
+
+def test_sent_copy_is_fetched_by_the_next_tick(account: Account) -> None:
+    account.sync()
+    SyncState.objects.filter(connection=account.connection).update(next_sync_at=Now() + timedelta(hours=1))
+    assert schedule.start_due() == 0
+    post(account)
+    assert schedule.start_due() == 1
 
 
 def test_reply_carries_the_headers_and_joins_the_thread(account: Account) -> None:

@@ -31,6 +31,11 @@ def start_due(limit: int = 1000) -> int:
     return started
 
 
+def soon(*, connection: Connection, type: str) -> None:
+    """Something changed there that we know of: the next tick asks, not the next interval."""
+    SyncState.objects.filter(connection=connection, type=type, next_sync_at__gt=Now()).update(next_sync_at=Now())
+
+
 def _start_due_of(type: str, limit: int) -> int:
     under_way = SyncRun.objects.active().filter(connection=OuterRef("connection"), type=type)
     with transaction.atomic():
