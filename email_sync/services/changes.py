@@ -30,6 +30,7 @@ from email_sync.models import ChangeKind, ChangeStatus, Folder, LocalChange, Mes
 from email_sync.providers.base import MailProvider
 from email_sync.records import INBOX, RemoteState
 from email_sync.services import store, threads
+from email_sync.services.locking import one_writer
 from integrations.models import Connection, SyncRun, SyncState
 
 logger = logging.getLogger("patchbay.sync")
@@ -47,6 +48,7 @@ def change(*, message: Message, kind: ChangeKind, value: bool | None) -> Message
     if message.connection.disconnected_at is not None:
         raise Conflict("This account was disconnected. Connect it again first.", code="disconnected")
     with transaction.atomic():
+        one_writer(message.connection_id)
         message = Message.objects.select_for_update().get(pk=message.pk)
         if message.removed_at is not None:
             raise Conflict("The provider no longer has this email.", code="removed")
@@ -159,6 +161,7 @@ def _archive(mailbox: MailProvider, entry: LocalChange, value: bool) -> None:
 
 def _follow(message: Message, state: RemoteState) -> None:
     with transaction.atomic():
+        one_writer(message.connection_id)
         row = Message.objects.select_for_update().get(pk=message.pk)
         if row.remote_id != state.remote_id or list(state.folder_ids) != row.folder_ids:
             stream = state.folder_ids[0] if row.stream in row.folder_ids and state.folder_ids else row.stream
@@ -169,7 +172,7 @@ def _settle(entries: Sequence[LocalChange], status: ChangeStatus, words: str) ->
     """Only the version that was carried is settled: a click made meanwhile stays pending."""
     for entry in entries:
         with transaction.atomic():
-            # The message first, as a click does: nobody can click between the look at the version and the undoing.
+            one_writer(entry.connection_id)  # nobody clicks between the look at the version and the undoing
             message = Message.objects.select_for_update().get(pk=entry.message_id)
             carried = LocalChange.objects.filter(pk=entry.pk, version=entry.version, status=ChangeStatus.PENDING)
             settled = carried.update(status=status, error_message=words, settled_at=Now(), attempts=F("attempts") + 1)

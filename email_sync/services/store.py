@@ -1,7 +1,6 @@
 """The one writer of messages. Everything a page brings is written by `write_page`, inside the caller's transaction.
 
-Order of locks: message rows by id, then counters (by trigger), then threads; the API's toggles keep the same order, so
-they cannot deadlock with a sync.
+Whoever writes messages or threads of a mailbox takes its turn first (`locking`): a click cannot deadlock with a sync.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from email_sync.models import Attachment, ChangeKind, ChangeStatus, LocalChange,
 from email_sync.records import ROLES, Address, ParsedMessage, RemoteMessage, RemoteState
 from email_sync.services import bulk, threads
 from email_sync.services.indexing import index
+from email_sync.services.locking import one_writer
 from integrations.models import Connection
 
 SNIPPET_CHARACTERS = 200
@@ -56,16 +56,16 @@ def write_page(
     removed_cause: str = "deleted",
 ) -> Written:
     """Write one page. Idempotent: the same page again changes nothing."""
+    one_writer(connection.pk)
     written = Written()
     states = {state.remote_id: state for state in updated} | {
         item.remote.state.remote_id: item.remote.state for item in messages
     }
     stored = _lock(connection, [*states, *removed])
     touched: set[uuid.UUID] = set()
-    written.removed = _remove(
-        connection, [stored[i] for i in removed if i in stored and i not in states], removed_cause, touched
-    )
-    _adopt(connection, stream, states, stored)
+    gone = [i for i in dict.fromkeys(removed) if i in stored and i not in states]
+    written.removed = _remove(connection, [stored[i] for i in gone], removed_cause, touched)
+    _adopt(connection, stream, states, stored, touched)
     written.changed = _update(connection, stream, states, stored, touched)
     new = _unique_new(messages, stored)
     written.added = len(new)
@@ -88,19 +88,27 @@ def _unique_new(messages: Sequence[Incoming], stored: dict[str, Message]) -> lis
 # --- moves and removals -------------------------------------------------------------------------------------------
 
 
-def _adopt(connection: Connection, stream: str, states: dict[str, RemoteState], stored: dict[str, Message]) -> None:
-    """A message that is new by id but whose content a removed row carries was moved: the row follows it."""
+def _adopt(
+    connection: Connection,
+    stream: str,
+    states: dict[str, RemoteState],
+    stored: dict[str, Message],
+    touched: set[uuid.UUID],
+) -> None:
+    """A message that is new by id but whose content a removed row carries was moved: the row follows it. A removed row
+    whose own id is back on this page is no such row: the message is a copy of it."""
     keys = {
         state.content_key: state for remote_id, state in states.items() if state.content_key and remote_id not in stored
     }
     if not keys:
         return
     gone = Message.objects.filter(connection=connection, content_key__in=list(keys), removed_at__isnull=False)
-    for row in gone.select_for_update().order_by("id"):
+    for row in gone.exclude(remote_id__in=list(states)).select_for_update().order_by("id"):
         state = keys.pop(row.content_key, None)
         if state is not None:
             move_row(row, stream, state)
             stored[state.remote_id] = row
+            touched.add(row.thread_id)
 
 
 def move_row(row: Message, stream: str, state: RemoteState) -> None:
@@ -126,12 +134,13 @@ def _remove(connection: Connection, rows: Sequence[Message], cause: str, touched
 
 def _merge_moved(connection: Connection, row: Message, touched: set[uuid.UUID]) -> bool:
     """The same content was seen under a newer row first (the target folder is synced before the source): the older row
-    takes over its place, so that ids handed out earlier stay good."""
+    takes over its place, so that ids handed out earlier stay good. In the same folder it is no move but a copy: a mail
+    that was delivered twice."""
     if not row.content_key:
         return False
     twins = Message.objects.filter(
         connection=connection, content_key=row.content_key, removed_at__isnull=True, pk__gt=row.pk
-    )
+    ).exclude(stream=row.stream)
     twin = twins.select_for_update().order_by("id").first()
     if twin is None:
         return False

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from email_sync.models import (
     Thread,
 )
 from email_sync.records import RemoteMessage, Stream
-from email_sync.services import changes
+from email_sync.services import changes, engine
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import ident, mail
 from email_sync.tests.memory import Mailbox, Memory, message_id_of
@@ -97,13 +98,39 @@ def test_fetch_that_breaks_off_keeps_what_came(account: Account, monkeypatch: py
 
     def breaks(self: Memory, stream: Stream, remote_ids: Sequence[str]) -> Iterator[RemoteMessage]:
         yield from list(fetch(self, stream, remote_ids))[:3]
-        raise ProviderRateLimited(retry_after=1)
+        raise ProviderUnavailable
 
     monkeypatch.setattr(Memory, "fetch", breaks)
     assert account.sync().status == WorkStatus.QUEUED
     assert Message.objects.count() == 3
     monkeypatch.setattr(Memory, "fetch", fetch)
     account.sync()
+    assert picture(account) == truth(account.box)
+
+
+@pytest.mark.parametrize("count", [5, 300], ids=["one page", "pages fetched ahead"])
+def test_slow_fetch_keeps_the_lease(account: Account, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """The first time, the lease nearly runs out while the provider takes its time."""
+    monkeypatch.setattr(engine, "HOLD_AGAIN_SECONDS", 0.01)
+    fill(account.box, count)
+    fetch, leases = Memory.fetch, []
+
+    def slow(self: Memory, stream: Stream, remote_ids: Sequence[str]) -> Iterator[RemoteMessage]:
+        for number, message in enumerate(fetch(self, stream, remote_ids)):
+            if number < 5:
+                Event().wait(0.05)
+            yield message
+
+    def hold(self: SyncRun, **columns: object) -> None:
+        leases.append(columns)
+        held(self, **columns)
+
+    held = SyncRun.hold
+    monkeypatch.setattr(Memory, "fetch", slow)
+    monkeypatch.setattr(SyncRun, "hold", hold)
+    account.sync()
+    pages = 1 if count == 5 else 3
+    assert len(leases) > pages + 8
     assert picture(account) == truth(account.box)
 
 
