@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -37,6 +37,8 @@ logger = logging.getLogger("patchbay.sync")
 FIRST_PAGE = 50
 """The first page is small, so that the newest mail is readable within seconds."""
 PAGE = 200
+HOLD_AGAIN_SECONDS = 20.0
+"""While a page is fetched, the lease is extended this often."""
 PORTION = 50
 PORTION_BYTES = 8 * 1024 * 1024
 """So many messages, or so much of them, are parsed at a time."""
@@ -73,6 +75,7 @@ class MailboxSync:
         self.mailbox = mailbox
         self.deadline = deadline
         self.cursors: dict[str, SyncCursor] = {}
+        self.held_at = time.monotonic()
 
     def work(self) -> bool:
         changes.push(self.connection, self.mailbox)
@@ -197,7 +200,7 @@ class MailboxSync:
                     coming = ahead.submit(self._bring, stream, following.remote_ids)
                 finally:  # what is paid for is kept, also where the provider refuses to go on
                     self._write_listed(stream, cursor, page, messages)
-                page, messages = following, self._kept(stream, coming.result())
+                page, messages = following, self._kept(stream, self._awaited(coming))
         self._write_listed(stream, cursor, page, messages)
         return bool(page.next_token)
 
@@ -272,7 +275,17 @@ class MailboxSync:
 
     def _fetch(self, stream: Stream, remote_ids: Sequence[str]) -> list[Incoming]:
         """Fetch and parse."""
-        return self._kept(stream, self._bring(stream, remote_ids))
+        return self._kept(stream, self._bring(stream, remote_ids, between=self._hold_if_slow))
+
+    def _awaited(self, coming: Future[Brought]) -> Brought:
+        """What the second thread brings. However slow the provider is, the lease is kept meanwhile."""
+        while True:
+            try:
+                return coming.result(timeout=HOLD_AGAIN_SECONDS)
+            except TimeoutError:
+                if coming.done():
+                    raise
+                self._hold()
 
     def _kept(self, stream: Stream, brought: Brought) -> list[Incoming]:
         """The messages. Where the provider failed in between, what came is kept and the error goes on up: the same
@@ -282,9 +295,11 @@ class MailboxSync:
             raise brought.error
         return brought.messages
 
-    def _bring(self, stream: Stream, remote_ids: Sequence[str]) -> Brought:
+    def _bring(
+        self, stream: Stream, remote_ids: Sequence[str], *, between: Callable[[], None] = lambda: None
+    ) -> Brought:
         """Fetch and parse a portion at a time, so that memory does not follow the page's weight. Knows no database:
-        it may run in a thread of its own."""
+        it may run in a thread of its own. `between` is called after each message."""
         messages: list[Incoming] = []
         waiting: list[RemoteMessage] = []
         weight = 0
@@ -293,6 +308,7 @@ class MailboxSync:
             for remote in self.mailbox.fetch(stream, remote_ids) if remote_ids else ():
                 waiting.append(remote)
                 weight += len(remote.raw or b"")
+                between()
                 if len(waiting) == PORTION or weight > PORTION_BYTES:
                     messages += parse_all(waiting)
                     waiting, weight = [], 0
@@ -328,6 +344,11 @@ class MailboxSync:
 
     def _hold(self) -> None:
         self.run.hold(lease_seconds=LEASE_SECONDS, attempts=0)
+        self.held_at = time.monotonic()
+
+    def _hold_if_slow(self) -> None:
+        if time.monotonic() - self.held_at > HOLD_AGAIN_SECONDS:
+            self._hold()
 
     def _move(self, cursor: SyncCursor, columns: dict[str, object]) -> None:
         for name, value in columns.items():
