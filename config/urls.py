@@ -11,6 +11,8 @@ from config import health
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/"), name="home"),
+    path("admin", RedirectView.as_view(url="/admin/")),
+    path("favicon.ico", RedirectView.as_view(url="/static/patchbay/favicon.svg")),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),

@@ -12,6 +12,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "Mail and integrations",
     "SITE_URL": "/api/docs",
     "SITE_SYMBOL": "hub",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/patchbay/favicon.svg"}],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {"show_search": True, "show_all_applications": False},

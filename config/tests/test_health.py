@@ -14,6 +14,17 @@ from workspaces.models import Heartbeat
 from workspaces.services import periodic
 
 
+@pytest.mark.parametrize("path", ["/", "/admin"])
+def test_console_is_found_without_its_slash(client: Client, path: str) -> None:
+    assert client.get(path)["Location"] == "/admin/"
+
+
+def test_icon_is_served_where_browsers_look(client: Client) -> None:
+    icon = client.get("/favicon.ico", follow=True)
+    assert icon.status_code == 200
+    assert icon["Content-Type"] == "image/svg+xml"
+
+
 def test_healthz_answers_without_a_database(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
 

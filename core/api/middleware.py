@@ -45,7 +45,9 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         given = request.headers.get("X-Request-Id", "")
-        token = _request_id.set(given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex)
+        request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        request.request_id = request_id  # type: ignore[attr-defined]  # Django logs an answer when we have left
+        token = _request_id.set(request_id)
         try:
             response = self.get_response(request)
             response["X-Request-Id"] = _request_id.get()
@@ -59,7 +61,8 @@ class RequestIdFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Never drops a record."""
-        record.request_id = current_request_id() or "-"
+        answered = getattr(getattr(record, "request", None), "request_id", "")
+        record.request_id = current_request_id() or answered or "-"
         return True
 
 

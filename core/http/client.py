@@ -102,7 +102,8 @@ class _Call:
         finally:
             path = "/***" if self.secret_url else prepared.url.raw_path.partition(b"?")[0].decode("ascii")
             milliseconds = round((time.monotonic() - started) * 1000)
-            logger.info("%s %s%s %s %sms", prepared.method, _origin(prepared.url), path, outcome, milliseconds)
+            level = logging.DEBUG if outcome.startswith("2") else logging.INFO  # a sync asks thousands of times
+            logger.log(level, "%s %s%s %s %sms", prepared.method, _origin(prepared.url), path, outcome, milliseconds)
 
     def _exchange(self, prepared: httpx.Request) -> Response:
         """A pooled connection may have died in the pool: what may be repeated is repeated once, on a new one."""

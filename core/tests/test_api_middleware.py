@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 
 import pytest
@@ -58,6 +59,20 @@ def test_request_id_filter_marks_every_record(rf: RequestFactory) -> None:
     middleware(rf.get("/", headers={"x-request-id": "r2"}))
     assert inside == ["r2"]
     assert mark() == "-"
+
+
+def test_request_id_is_in_the_line_that_django_writes_after_the_answer(client: Client) -> None:
+    lines = io.StringIO()
+    handler = logging.StreamHandler(lines)
+    handler.addFilter(RequestIdFilter())
+    handler.setFormatter(logging.Formatter("%(request_id)s %(message)s"))
+    logger = logging.getLogger("django.request")
+    logger.addHandler(handler)
+    try:
+        client.get("/api/nothing", headers={"x-request-id": "r3"})
+    finally:
+        logger.removeHandler(handler)
+    assert lines.getvalue().startswith("r3 Not Found")
 
 
 def test_policy_data_may_do_nothing(client: Client) -> None:
