@@ -13,22 +13,24 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 from core.errors import (
+    Conflict,
     HubError,
     InvalidInput,
     NeedsReauth,
     NotConfigured,
     ProviderAuthError,
-    ProviderError,
     ProviderOutcomeUnknown,
     ProviderRateLimited,
     ProviderRejected,
     ProviderUnavailable,
+    ServiceBusy,
 )
+from core.redaction import clean_words
 from core.work import backoff_seconds
 from email_sync import composing
 from email_sync.models import Message, Submission, SubmissionStage
@@ -37,8 +39,9 @@ from email_sync.providers.base import MailProvider
 from email_sync.records import Address, OutgoingMail, SentMail
 from email_sync.services import threads
 from email_sync.services.accounts import with_mailbox
+from email_sync.services.locking import one_writer
 from integrations.models import Connection
-from integrations.services import schedule
+from integrations.services import schedule, sync_runs
 from workspaces.services import audit
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ logger = logging.getLogger("patchbay.send")
 
 LEASE_SECONDS = 180
 """Longer than every time-out of one attempt together."""
+KEY_HOURS = 24
+"""How long an idempotency key means the same mail: as long as `workspaces.idempotency` promises."""
 SETTLE_SECONDS = 600
 """An unconfirmed mail is looked for in Sent this long; then it stays unconfirmed, and says so."""
 MAX_ATTEMPTS = 10
@@ -77,6 +82,19 @@ def send(*, user: User, workspace: Workspace, draft: Draft, by: User) -> Submiss
     if (earlier := _earlier(connection, draft)) is not None:
         return earlier
     mail = _compose(connection, draft, parent)
+    try:
+        submission = _create(connection, draft, parent, mail, by=by)
+    except IntegrityError:
+        if (twin := _earlier(connection, draft)) is not None:
+            return twin  # the same request came twice at once
+        raise
+    return attempt(submission)
+
+
+def _create(
+    connection: Connection, draft: Draft, parent: Message | None, mail: OutgoingMail, *, by: User
+) -> Submission:
+    """The row, under the lease of its first attempt. IntegrityError where the key has one already."""
     with transaction.atomic():
         submission = Submission.objects.create(
             connection=connection,
@@ -91,15 +109,18 @@ def send(*, user: User, workspace: Workspace, draft: Draft, by: User) -> Submiss
             attempts=1,
             lease_until=Now() + timedelta(seconds=LEASE_SECONDS),
         )
-        audit.record(by=by, workspace=workspace, action="email.send", target=submission)
-    return attempt(submission)
+        audit.record(by=by, workspace=connection.workspace, action="email.send", target=submission)
+    return submission
 
 
 def _earlier(connection: Connection, draft: Draft) -> Submission | None:
-    """The same request came before and its answer was lost with our process: its row says what became of it."""
+    """The same request came before and its answer was lost with our process: its row says what became of it. A key
+    that is older than keys last is given free: another mail may use it."""
     if not draft.idempotency_key:
         return None
-    return Submission.objects.filter(connection=connection, idempotency_key=draft.idempotency_key).first()
+    same = Submission.objects.filter(connection=connection, idempotency_key=draft.idempotency_key)
+    same.filter(created_at__lt=Now() - timedelta(hours=KEY_HOURS)).update(idempotency_key="")
+    return same.first()
 
 
 def _parent(user: User, workspace: Workspace, draft: Draft) -> Message | None:
@@ -147,19 +168,31 @@ def _compose(connection: Connection, draft: Draft, parent: Message | None) -> Ou
 
 def attempt(submission: Submission) -> Submission:
     """One call to the provider under the submission's lease; the outcome decides the stage (never raises for it)."""
+    if submission.mime is None:
+        return _leave(submission, SubmissionStage.FAILED, Conflict("This mail is no longer stored."))
     mail = _mail(submission)
     try:
         sent = with_mailbox(submission.connection, lambda mailbox: mailbox.send(mail))
     except ProviderOutcomeUnknown as error:
         return _leave(submission, SubmissionStage.UNCONFIRMED, error, next_in=20)
-    except (ProviderUnavailable, ProviderRateLimited) as error:
+    except (ProviderUnavailable, ProviderRateLimited, ServiceBusy) as error:
         return _again_or_fail(submission, error)
     except (ProviderAuthError, NeedsReauth) as error:
-        submission.connection.note_error(code=error.code, message=error.message, needs_reauth=True)
-        return _leave(submission, SubmissionStage.FAILED, error)
+        return _refused_credential(submission, error)
     except HubError as error:
         return _leave(submission, SubmissionStage.FAILED, error)
+    except OSError:  # nobody can say how far it came
+        logger.exception("submission %s: the line broke", submission.pk)
+        return _leave(submission, SubmissionStage.UNCONFIRMED, ProviderOutcomeUnknown(), next_in=20)
     return _accepted(submission, sent)
+
+
+def _refused_credential(submission: Submission, error: HubError) -> Submission:
+    """Fails the mail and asks for the user, unless the user connected the account again just then."""
+    if sync_runs.saved_meanwhile(submission.connection):
+        return _again_or_fail(submission, error)
+    submission.connection.note_error(code=error.code, message=error.message, needs_reauth=True)
+    return _leave(submission, SubmissionStage.FAILED, error)
 
 
 def _mail(submission: Submission) -> OutgoingMail:
@@ -175,14 +208,15 @@ def _mail(submission: Submission) -> OutgoingMail:
 
 def _accepted(submission: Submission, sent: SentMail) -> Submission:
     with transaction.atomic():
+        one_writer(submission.connection_id)  # a sync may be writing the copy at this moment
         thread = threads.of_sent(submission, sent)
         columns: dict[str, object] = {
             "stage": SubmissionStage.SENT,
             "thread": thread,
             "remote_id": sent.remote_id,
-            "refused": list(sent.refused),
+            "refused": list(sent.refused) or submission.refused,  # filing the copy says nothing of them
             "filed": sent.filed,
-            "sent_at": Now(),
+            "sent_at": Coalesce("sent_at", Now()),
             "lease_until": None,
             "next_attempt_at": None if sent.filed else Now(),
             "error_code": "",
@@ -197,28 +231,33 @@ def _accepted(submission: Submission, sent: SentMail) -> Submission:
     return submission
 
 
-def _again_or_fail(submission: Submission, error: ProviderError) -> Submission:
+def _again_or_fail(submission: Submission, error: HubError) -> Submission:
     """Surely not taken: try again later, at most MAX_ATTEMPTS times."""
     if submission.attempts >= MAX_ATTEMPTS:
         return _leave(submission, SubmissionStage.FAILED, error)
-    wait = error.retry_after if isinstance(error, ProviderRateLimited) else backoff_seconds(submission.attempts)
+    wait = backoff_seconds(submission.attempts)
+    if isinstance(error, ProviderRateLimited):
+        wait = sync_runs.sane_wait(error.retry_after)
     return _leave(submission, SubmissionStage.SENDING, error, next_in=wait)
 
 
 def _leave(
     submission: Submission, stage: SubmissionStage, error: HubError, *, next_in: float | None = None
 ) -> Submission:
+    """Where an attempt did not end well. A sender that comes back after its lease ran out may find that the mail was
+    seen in Sent meanwhile: then it has left, whatever the sender believes."""
     logger.info("submission %s: %s (%s)", submission.pk, stage, error.code)
     columns: dict[str, object] = {
         "stage": stage,
         "lease_until": None,
         "next_attempt_at": None if next_in is None else Now() + timedelta(seconds=next_in),
-        "error_code": error.code,
-        "error_message": error.message,
+        "error_code": error.code[:64],
+        "error_message": clean_words(error.message),
     }
     if stage == SubmissionStage.FAILED:
         columns["mime"] = None
-    _set(submission, columns)
+    Submission.objects.filter(pk=submission.pk).exclude(stage=SubmissionStage.SENT).update(**columns)
+    submission.refresh_from_db()
     return submission
 
 
@@ -258,7 +297,7 @@ def settle(submission_id: uuid.UUID) -> None:
         with_mailbox(submission.connection, lambda mailbox: _look(submission, mailbox))
     except (HubError, OSError) as error:
         logger.info("submission %s: could not look: %s", submission.pk, error)
-        _set(submission, {"lease_until": None, "next_attempt_at": _next_look(submission)})
+        _look_again(submission)
 
 
 def _claim(submission_id: uuid.UUID) -> Submission | None:
@@ -287,11 +326,16 @@ def _look(submission: Submission, mailbox: MailProvider) -> None:
     if found is not None:
         _accepted(submission, found)
     else:
-        _set(submission, {"lease_until": None, "next_attempt_at": _next_look(submission)})
+        _look_again(submission)
 
 
-def _next_look(submission: Submission) -> object:
-    """Until the time is over; an unconfirmed mail then stays what it is: unknown. A copy is filed for a day."""
+def _look_again(submission: Submission) -> None:
+    """Until the time is over; an unconfirmed mail then stays what it is: unknown, and its bytes are not kept. A copy
+    is filed for a day."""
     window = SETTLE_SECONDS if submission.stage == SubmissionStage.UNCONFIRMED else 86_400
     within = Submission.objects.filter(pk=submission.pk, created_at__gt=Now() - timedelta(seconds=window)).exists()
-    return Now() + timedelta(seconds=backoff_seconds(submission.attempts, base=15, cap=120)) if within else None
+    wait = timedelta(seconds=backoff_seconds(submission.attempts, base=15, cap=120))
+    columns: dict[str, object] = (
+        {"next_attempt_at": Now() + wait} if within else {"next_attempt_at": None, "mime": None}
+    )
+    _set(submission, {"lease_until": None, **columns})

@@ -179,10 +179,10 @@ def _after_error(run: SyncRun, connection: Connection, error: Exception) -> None
 def _decide(run: SyncRun, connection: Connection, error: Exception, code: str, message: str) -> None:
     may_try_again = run.attempts < MAX_ATTEMPTS
     if isinstance(error, ProviderRateLimited):
-        wait = _wait(error.retry_after)
+        wait = sane_wait(error.retry_after)
         run.retry(after_seconds=wait, code=code, message=message, attempts=Greatest(F("attempts") - 1, 0))
     elif isinstance(error, (ProviderAuthError, NeedsReauth)):
-        if may_try_again and _saved_meanwhile(connection):
+        if may_try_again and saved_meanwhile(connection):
             run.retry(after_seconds=0, code=code, message=message)
         else:
             run.fail(code=code, message=message)
@@ -199,12 +199,12 @@ def _give_up(run: SyncRun, connection: Connection, *, code: str, message: str) -
     _put_off(connection, run.type)
 
 
-def _wait(asked: float) -> float:
+def sane_wait(asked: float) -> float:
     """What a provider asked for, within reason: a second to a day; a day where it makes no sense."""
     return MAX_WAIT_SECONDS if math.isnan(asked) else max(1.0, min(asked, MAX_WAIT_SECONDS))
 
 
-def _saved_meanwhile(connection: Connection) -> bool:
+def saved_meanwhile(connection: Connection) -> bool:
     """Its user connected it again while the slice worked with the old credential: that says nothing about the new."""
     return not Connection.objects.filter(pk=connection.pk, updated_at=connection.updated_at).exists()
 
