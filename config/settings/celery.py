@@ -17,6 +17,7 @@ __all__ = (
     "CELERY_ACCEPT_CONTENT",
     "CELERY_BEAT_SCHEDULE",
     "CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP",
+    "CELERY_BROKER_TRANSPORT",
     "CELERY_BROKER_TRANSPORT_OPTIONS",
     "CELERY_BROKER_URL",
     "CELERY_ENABLE_UTC",
@@ -74,6 +75,7 @@ _url = env.read("CELERY_BROKER_URL")
 if _url and not _url.startswith(("redis://", "rediss://")):
     raise ImproperlyConfigured("CELERY_BROKER_URL must be redis://… or rediss://…: no other broker is supported.")
 CELERY_BROKER_URL = _url or "filesystem://localhost"
+CELERY_BROKER_TRANSPORT = None if _url else "config.broker:Transport"
 CELERY_BROKER_TRANSPORT_OPTIONS = _in_redis() if _url else _in_folder()
 CELERY_TASK_DEFAULT_QUEUE = "quick"
 CELERY_TASK_QUEUES = tuple(Queue(name, Exchange(name), routing_key=name) for name in ("quick", "sync"))
