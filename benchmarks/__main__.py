@@ -1,0 +1,51 @@
+"""`python -m benchmarks [row …]`: run rows and print their tables. Exit status 1 where a row failed or was refused."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from benchmarks.measuring import Report
+from benchmarks.surroundings import surroundings
+
+ROWS = ("imap_sync", "inbox")
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The product beside its baselines.")
+    parser.add_argument("rows", nargs="*", metavar="row", help=f"of {', '.join(ROWS)}; default all")
+    parser.add_argument("--count", type=int, help="messages of imap_sync (default 10,000)")
+    parser.add_argument("--small", action="store_true", help="a quick run: less mail, smaller mailboxes")
+    parser.add_argument("--explain", action="store_true", help="print the plans of the inbox's queries")
+    parser.add_argument("--search", action="store_true", help="index all mail of inbox and time searches (slow)")
+    found = parser.parse_args()
+    if unknown := set(found.rows) - set(ROWS):
+        parser.error(f"no such row: {', '.join(sorted(unknown))}")
+    found.count = found.count or (2_000 if found.small else 10_000)
+    return found
+
+
+def main() -> int:
+    chosen = options()
+    results = Path(tempfile.mkdtemp(prefix="patchbay-bench-results-")) / "results.jsonl"
+    failed = False
+    with surroundings() as folder:
+        for row in chosen.rows or ROWS:
+            report = Report(row, results)
+            try:
+                importlib.import_module(f"benchmarks.{row}").measure(chosen, folder, report)
+            except Exception:  # noqa: BLE001 - the boundary: the other rows are still wanted
+                traceback.print_exc()
+                failed = True
+            if report.figures:
+                report.show()
+    print(f"\nresults: {results}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Large mailboxes made inside PostgreSQL: no mail, only the rows a sync would have left. Called by `inbox`.
+
+Threads of three, folders and flags by chance (seeded), words after Zipf. Counters come from the product's own trigger.
+Bodies are left out: no list reads them.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from dataclasses import dataclass
+
+from django.db import connection as database
+
+from benchmarks.corpus import words
+from benchmarks.measuring import say
+from integrations.models import Connection, SyncState
+from workspaces.services import members, tokens
+
+CHUNK = 50_000
+PASSWORD = "a password nobody types"
+PHRASES, PHRASE_WORDS = 20_000, 12
+
+_SETUP = """
+    SELECT setseed(0.42);
+    CREATE TEMP TABLE IF NOT EXISTS bench_phrases (id int PRIMARY KEY, words text);
+    INSERT INTO bench_phrases
+    SELECT number - 1, words FROM unnest(%(phrases)s::text[]) WITH ORDINALITY AS found (words, number)
+    ON CONFLICT DO NOTHING;
+    ANALYZE bench_phrases;
+"""
+
+
+def _phrase(number: int) -> str:
+    """SQL: the phrase of row n, the `number`th of that row."""
+    return (
+        f"(SELECT words FROM bench_phrases WHERE id = (hashint4(n::int) # {number * 7919}) & 2147483647 %% {PHRASES})"
+    )
+
+
+def _id(kind: int, number: str) -> str:
+    """SQL: an id that begins with a time, as the product's do, and ends with the mailbox's own."""
+    return f"(lpad(to_hex(%(base)s + {number}), 12, '0') || '7{kind:03}' || right(%(mailbox)s, 16))::uuid"
+
+
+_THREADS = f"""
+    INSERT INTO email_sync_thread (id, connection_id, remote_id, subject, message_count, unread_count, last_message_at)
+    SELECT {_id(1, "n")}, %(connection)s, '', {_phrase(1)}, 3, 0, timestamptz '2015-01-01' + n * interval '900 seconds'
+    FROM generate_series(%(low)s / 3, (%(high)s - 1) / 3) AS n
+    ON CONFLICT DO NOTHING
+"""
+_MESSAGES = f"""
+    INSERT INTO email_sync_message (
+        id, connection_id, thread_id, remote_id, stream, content_key, folder_ids, in_inbox, in_sent, in_archive,
+        in_drafts, in_trash, in_spam, is_read, is_starred, message_id, subject, from_name, from_email, recipients,
+        snippet, sent_at, received_at, size, has_attachments, defect, removed_cause, updated_at)
+    SELECT {_id(2, "n")}, %(connection)s, {_id(1, "n / 3")}, '1/' || n || '/INBOX', 'INBOX', md5(n::text),
+           ARRAY['INBOX'], place < 0.55, place >= 0.55 AND place < 0.75, place >= 0.75 AND place < 0.95, false,
+           place >= 0.98, place >= 0.95 AND place < 0.98, random() < 0.86, random() < 0.03, n || '@bench.example',
+           left({_phrase(1)}, 40), 'Person ' || n %% 2000, 'person' || n %% 2000 || '@org' || n %% 97 || '.example',
+           '{{"to": [["Olivia Owner", "owner@bench.example"]], "cc": [], "bcc": []}}',
+           left({_phrase(2)} || ' ' || {_phrase(3)}, 180), received, received, 6000, random() < 0.1, '', '', now()
+    FROM (SELECT n, random() AS place, timestamptz '2015-01-01' + n * interval '300 seconds' AS received
+          FROM generate_series(%(low)s, %(high)s - 1) AS n) AS made
+"""
+_SEARCH = f"""
+    INSERT INTO email_sync_messagesearch (message_id, connection_id, month, document)
+    SELECT {_id(2, "n")}, %(connection)s, extract(year FROM received) * 12 + extract(month FROM received),
+           setweight(to_tsvector('simple', {_phrase(1)}), 'A')
+        || setweight(to_tsvector('simple', concat_ws(' ', {", ".join(map(_phrase, range(2, 7)))})), 'D')
+    FROM (SELECT n, timestamptz '2015-01-01' + n * interval '300 seconds' AS received
+          FROM generate_series(%(low)s, %(high)s - 1) AS n) AS made
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A mailbox of a user of its own, and that user's token."""
+
+    size: int
+    connection: Connection
+    token: str
+
+
+def make(size: int, *, searchable: bool) -> Mailbox:
+    """A mailbox of so many messages."""
+    address = f"owner-of-{size}@bench.example"
+    owner = members.create_workspace(by=None, name=f"{size} messages", owner_email=address, owner_password=PASSWORD)
+    connection = Connection.objects.create(
+        workspace=owner.workspace, user=owner.user, provider="imap", account_id=address, account_email=address
+    )
+    SyncState.objects.create(connection=connection, type="email")
+    statements = [_THREADS, _MESSAGES, *([_SEARCH] if searchable else [])]
+    with database.cursor() as cursor:
+        cursor.execute(_SETUP, {"phrases": _phrases()})
+        for low in range(0, size, CHUNK):
+            for statement in statements:
+                cursor.execute(statement, _values(connection.pk, low, min(low + CHUNK, size)))
+            say(f"{min(low + CHUNK, size):,} of {size:,} messages")
+        for table in ("message", "thread", "messagesearch", "foldercounter"):
+            cursor.execute(f"VACUUM (ANALYZE) email_sync_{table}")
+    return Mailbox(size, connection, tokens.issue(by=None, membership=owner, name="Bench").text)
+
+
+def _phrases() -> list[str]:
+    chance = random.Random("phrases")
+    return [" ".join(words(chance, PHRASE_WORDS)) for _ in range(PHRASES)]
+
+
+def _values(connection_id: uuid.UUID, low: int, high: int) -> dict[str, object]:
+    base = 1_420_070_400_000  # 2015 in milliseconds
+    return {"connection": connection_id, "mailbox": connection_id.hex, "base": base, "low": low, "high": high}

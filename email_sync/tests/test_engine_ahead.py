@@ -1,0 +1,123 @@
+"""The first sync of a mailbox of several pages: while one is written the next is fetched, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime
+
+import pytest
+
+from core.errors import ProviderRateLimited
+from core.work import WorkStatus
+from email_sync.models import Message
+from email_sync.records import IdPage, Stream
+from email_sync.services.engine import FIRST_PAGE, PAGE
+from email_sync.tests.conftest import Account
+from email_sync.tests.memory import Memory
+from email_sync.tests.test_engine import check_counters, fill, picture, truth
+from integrations.models import SyncRun
+from integrations.services import sync_runs
+
+pytestmark = pytest.mark.django_db
+
+COUNT = FIRST_PAGE + 2 * PAGE + 30
+
+
+@pytest.fixture
+def filled(account: Account) -> Account:
+    """An inbox of four pages."""
+    fill(account.box, COUNT)
+    return account
+
+
+def test_first_sync_of_several_pages_stores_every_message_once(filled: Account) -> None:
+    run = filled.sync()
+    assert (run.done, run.total, run.added) == (COUNT, COUNT, COUNT)
+    assert picture(filled) == truth(filled.box)
+    check_counters(filled)
+
+
+def test_first_sync_refused_at_a_listing_keeps_the_page_in_hand(filled: Account) -> None:
+    calls = iter(range(COUNT))
+
+    def refuse(name: str) -> None:
+        if name == "list_ids" and next(calls) == 1:
+            raise ProviderRateLimited(retry_after=1)
+
+    filled.box.before_call = refuse
+    assert filled.sync().status == WorkStatus.QUEUED
+    assert Message.objects.count() == FIRST_PAGE
+    SyncRun.objects.update(next_attempt_at="2026-01-01T00:00Z")
+    assert filled.sync().status == WorkStatus.DONE
+    assert picture(filled) == truth(filled.box)
+
+
+def test_first_sync_refused_at_a_fetch_ahead_keeps_the_page_before(filled: Account) -> None:
+    calls = iter(range(COUNT))
+
+    def refuse(name: str) -> None:
+        if name == "fetch" and next(calls) == 2:
+            raise ProviderRateLimited(retry_after=1)
+
+    filled.box.before_call = refuse
+    assert filled.sync().status == WorkStatus.QUEUED
+    assert Message.objects.count() == FIRST_PAGE + PAGE
+    SyncRun.objects.update(next_attempt_at="2026-01-01T00:00Z")
+    assert filled.sync().status == WorkStatus.DONE
+    assert picture(filled) == truth(filled.box)
+
+
+def test_first_sync_whose_listing_repeats_messages_counts_each_once(
+    filled: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New mail moves a listing by numbers on, so that the next page begins with the end of this one."""
+    listing = Memory.list_ids
+
+    def overlapping(self: Memory, stream: Stream, token: str, limit: int, *, since: datetime | None = None) -> IdPage:
+        return listing(self, stream, str(max(0, int(token or 0) - 20)), limit, since=since)
+
+    monkeypatch.setattr(Memory, "list_ids", overlapping)
+    run = filled.sync()
+    assert (run.done, run.total, run.added) == (COUNT, COUNT, COUNT)
+    assert picture(filled) == truth(filled.box)
+
+
+def test_kill_with_a_page_under_way_ends_in_the_rows_of_an_undisturbed_run(filled: Account) -> None:
+    rng = random.Random(3)
+    run = sync_runs.start(connection=filled.connection, type="email", trigger="user")
+    for _ in range(12):
+        left = [rng.randint(1, 9)]
+
+        def die(name: str, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+
+        filled.box.before_call = die
+        try:
+            sync_runs.execute(run.pk)
+        except KeyboardInterrupt:
+            SyncRun.objects.filter(pk=run.pk).update(lease_until="2020-01-01T00:00Z")
+    filled.box.before_call = lambda name: None
+    filled.sync()
+    assert picture(filled) == truth(filled.box)
+    assert Message.objects.count() == COUNT
+    check_counters(filled)
+
+
+def test_worker_that_lost_its_lease_with_a_page_under_way_writes_no_more(
+    filled: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored_at_theft: list[int] = []
+    listing = Memory.list_ids
+
+    def steal(self: Memory, stream: Stream, token: str, limit: int, *, since: datetime | None = None) -> IdPage:
+        if token:
+            stored_at_theft.append(Message.objects.count())
+            SyncRun.objects.update(fence=99)
+        return listing(self, stream, token, limit, since=since)
+
+    monkeypatch.setattr(Memory, "list_ids", steal)
+    run = sync_runs.start(connection=filled.connection, type="email", trigger="user")
+    assert sync_runs.execute(run.pk) is False
+    assert stored_at_theft == [Message.objects.count()] == [0]
