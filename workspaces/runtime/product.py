@@ -37,7 +37,7 @@ class CannotStart(Exception):
 
 def run(console: Console) -> None:
     """Prepare, start everything, stay until SIGTERM or SIGINT, stop everything."""
-    with _alone(settings.DATA_DIR):
+    with alone(settings.DATA_DIR):
         _port_is_free(settings.PORT)
         try:
             _prepare_database(console)
@@ -83,7 +83,7 @@ def _broker_in_folder() -> bool:
 
 
 @contextlib.contextmanager
-def _alone(data_dir: Path) -> Iterator[None]:
+def alone(data_dir: Path) -> Iterator[None]:
     """Hold the lock of this data folder, or say who holds it."""
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir / "up.lock").open("a+") as file:

@@ -6,11 +6,13 @@ Everything the demo does goes through the HTTP API, as a client would. State liv
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +21,8 @@ from django.core.management.base import BaseCommand, CommandError
 from config import env
 from simulator.process import Simulator, running
 from simulator.visitor import Visitor
+from workspaces.runtime import product as runtime
+from workspaces.runtime.processes import dies_with_parent
 
 OWNER = "owner@demo.example"
 PASSWORD = "demo-owner-password"  # noqa: S105 - printed on every start; the demo listens on the loopback only
@@ -35,12 +39,20 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         folder = settings.BASE_DIR / ".demo"
+        _refuse_while_it_runs(folder)
         shutil.rmtree(folder, ignore_errors=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
         with running() as simulator:
             for email, messages in MAILBOXES.items():
                 simulator.create_account("google", email, messages=messages, until="now")
             surroundings = self._surroundings(simulator, str(folder))
-            product = subprocess.Popen([sys.executable, "manage.py", "up"], cwd=settings.BASE_DIR, env=surroundings)
+            product = subprocess.Popen(
+                [sys.executable, "manage.py", "up"],
+                cwd=settings.BASE_DIR,
+                env=surroundings,
+                start_new_session=True,  # a Ctrl-C is for us alone: a second signal would end its grace
+                preexec_fn=dies_with_parent(signal.SIGTERM),
+            )
             try:
                 self._connect(simulator, surroundings, product)
                 self._deliver_news(simulator, product)
@@ -83,6 +95,15 @@ class Command(BaseCommand):
                 product.wait(NEWS_EVERY_SECONDS)
             except subprocess.TimeoutExpired:
                 simulator.deliver(next(iter(MAILBOXES)), _news())
+
+
+def _refuse_while_it_runs(folder: Path) -> None:
+    """Its data would be taken away under it."""
+    try:
+        with runtime.alone(folder):
+            pass
+    except runtime.CannotStart as error:
+        raise CommandError(str(error)) from error
 
 
 def _news() -> bytes:
