@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from pytest_django.fixtures import SettingsWrapper
 
 from workspaces.runtime import product
 
 
-def test_demo_leaves_the_data_of_a_running_demo_alone(tmp_path: Path, settings: SettingsWrapper) -> None:
+def test_demo_leaves_the_data_of_a_running_demo_alone(tmp_path: Path, settings: Any) -> None:
     settings.BASE_DIR = tmp_path
     with product.alone(tmp_path / ".demo"):
         (tmp_path / ".demo" / "data").touch()
