@@ -19,8 +19,8 @@ from django.db import transaction
 from django.db.models import QuerySet, Sum
 from django.db.models.functions import Greatest
 
-from core.errors import CursorExpired, ProviderError, RemoteMissing
-from email_sync.models import Folder, Message
+from core.errors import CursorExpired, ProviderError, ProviderRejected, ProviderUnavailable, RemoteMissing
+from email_sync.models import Folder
 from email_sync.parsing import bounded
 from email_sync.providers import MAIL_PROVIDERS
 from email_sync.providers.base import MailProvider
@@ -76,24 +76,42 @@ class MailboxSync:
         self.deadline = deadline
         self.cursors: dict[str, SyncCursor] = {}
         self.held_at = time.monotonic()
+        self.refused: dict[str, ProviderError] = {}
 
     def work(self) -> bool:
         changes.push(self.connection, self.mailbox)
         streams = self._streams()
-        for stream in streams:
-            if self._catch_up(stream):
-                return True
-        return any(self._backfill(stream) for stream in streams)
+        for step in (self._catch_up, self._backfill):
+            for stream in streams:
+                if self._try(step, stream):
+                    return True
+        if self.refused and len(self.refused) >= len(streams):
+            raise next(iter(self.refused.values()))
+        return self._drop_vanished({stream.key for stream in streams} | self.refused.keys())
+
+    def _try(self, step: Callable[[Stream], bool], stream: Stream) -> bool:
+        """A folder that refuses, or went between listing and asking, does not keep the others from syncing."""
+        try:
+            return stream.key not in self.refused and step(stream)
+        except (ProviderRejected, RemoteMissing) as error:
+            logger.warning("a folder of connection %s refused: %s", self.connection.pk, error.message)
+            self.refused[stream.key] = error
+            return False
 
     # --- streams ----------------------------------------------------------------------------------------------
 
     def _streams(self) -> list[Stream]:
         """The streams of the mailbox, each with its cursor row. A new stream's cursor is taken before anything is
         listed, so that nothing falls between the listing and the first changes."""
-        folders = self.mailbox.folders()
+        folders = store.storable(self.mailbox.folders())
         streams = self.mailbox.streams(folders)
+        if not streams:
+            raise ProviderUnavailable("The provider listed no folders.")
         self.cursors = {row.stream: row for row in self._cursor_rows()}
-        fresh = {s.key: self.mailbox.start_cursor(s) for s in streams if s.key not in self.cursors}
+        fresh: dict[str, str] = {}
+        for stream in streams:
+            if stream.key not in self.cursors:
+                self._try(lambda s: bool(fresh.update({s.key: self.mailbox.start_cursor(s)})), stream)
         with transaction.atomic():
             self._hold()
             self._store_folders(folders)
@@ -101,7 +119,6 @@ class MailboxSync:
                 self.cursors[key] = SyncCursor.objects.create(
                     connection=self.connection, type=self.run.type, stream=key, cursor=cursor
                 )
-        self._drop_vanished({stream.key for stream in streams})
         return streams
 
     def _cursor_rows(self) -> QuerySet[SyncCursor]:
@@ -114,23 +131,22 @@ class MailboxSync:
         )
         Folder.objects.filter(connection=self.connection).exclude(remote_id__in=[f.remote_id for f in folders]).delete()
 
-    def _drop_vanished(self, keys: set[str]) -> None:
-        """A folder that is gone takes its messages along, unless that would be a suspicious share of the mailbox."""
-        for key in set(self.cursors) - keys:
-            stored = list(
-                Message.objects.present()
-                .filter(connection=self.connection, stream=key)
-                .values_list("remote_id", flat=True)
-            )
-            if not self._may_remove(self.cursors[key], len(stored)):
+    def _drop_vanished(self, keys: set[str]) -> bool:
+        """A folder that is gone takes its messages along, unless that would be a suspicious share of the mailbox. It
+        comes last: what is under another folder by now was renamed or moved, and keeps its rows."""
+        vanished = sorted(set(self.cursors) - keys)
+        lost = store.unseen_elsewhere(self.connection, vanished)
+        for key in vanished:
+            if not self._may_remove(self.cursors[key], lost, stream=""):
                 continue
+            while stored := store.ids_of(self.connection, key, PAGE * 5):
+                self._write(Stream(key), [], removed=stored, removed_cause="absent")
+                if self._out_of_time():
+                    return True
             with transaction.atomic():
                 self._hold()
-                written = store.write_page(
-                    connection=self.connection, stream=key, removed=stored, removed_cause="absent"
-                )
                 self.cursors.pop(key).delete()
-                self._count(written)
+        return False
 
     # --- incremental ------------------------------------------------------------------------------------------
 
@@ -147,8 +163,6 @@ class MailboxSync:
                     self._hold()
                     self._move(cursor, {"reconcile": True})
                 continue
-            except RemoteMissing:  # the folder went between listing and asking: the next slice drops its stream
-                return False
             if page.removed and not self._may_remove(cursor, len(page.removed)):
                 page = replace(page, removed=())
             self._write_changes(stream, cursor, page.added, page.updated, page.removed, page.cursor)
@@ -243,7 +257,7 @@ class MailboxSync:
             self._write(stream, [item for item in self._fetch(stream, ids) if self._wanted(item)])
             if self._out_of_time():
                 return True
-        gone = difference.gone if self._may_remove(cursor, len(difference.gone)) else []
+        gone = difference.gone if self._may_remove(cursor, len(difference.gone), compared=True) else []
         for start in range(0, len(gone), PAGE * 5):
             self._write(stream, [], removed=gone[start : start + PAGE * 5], removed_cause="absent")
         columns = {"cursor": fresh, "reconcile": False, "backfill_done": True, "backfill_token": ""}
@@ -262,11 +276,13 @@ class MailboxSync:
             self._hold()
         return states
 
-    def _may_remove(self, cursor: SyncCursor, count: int) -> bool:
-        """The brake: a suspicious removal is held, said in the cursor row, and waits for its user's word."""
+    def _may_remove(self, cursor: SyncCursor, count: int, *, stream: str | None = None, compared: bool = False) -> bool:
+        """The brake: a suspicious removal is held, said in the cursor row, and waits for its user's word. Only a whole
+        comparison lifts it: a small removal that follows says nothing of the large one."""
         accepted = self.run.trigger == ACCEPT_REMOVALS
-        reason = "" if accepted else guard_removal(self.connection, cursor.stream, count)
-        if reason != cursor.held_reason:
+        of = cursor.stream if stream is None else stream
+        reason = "" if accepted else guard_removal(self.connection, of, count)
+        if reason != cursor.held_reason and (reason or compared):
             SyncCursor.objects.filter(pk=cursor.pk).update(held_reason=reason)
             cursor.held_reason = reason
         return not reason

@@ -68,10 +68,12 @@ def _follow(connection: Connection, stream: str, gone: set[str], missing: Sequen
 
 
 def guard_removal(connection: Connection, stream: str, count: int) -> str:
-    """ "" where removing `count` messages of a stream is plausible, else the sentence that says why it is held."""
+    """ "" where removing `count` messages of a stream ("" is the whole mailbox) is plausible, else the sentence that
+    says why it is held."""
     if count <= REMOVAL_FLOOR:
         return ""
-    stored = Message.objects.present().filter(connection=connection, stream=stream).count()
+    within = {"stream": stream} if stream else {}
+    stored = Message.objects.present().filter(connection=connection, **within).count()
     if count <= stored * REMOVAL_SHARE:
         return ""
     return (

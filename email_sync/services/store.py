@@ -8,21 +8,23 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from core.ids import uuid7
 from email_sync.models import Attachment, ChangeKind, ChangeStatus, LocalChange, Message, MessageBody
-from email_sync.records import ROLES, Address, ParsedMessage, RemoteMessage, RemoteState
+from email_sync.records import ROLES, Address, ParsedMessage, RemoteFolder, RemoteMessage, RemoteState
 from email_sync.services import bulk, threads
 from email_sync.services.indexing import index
 from email_sync.services.locking import one_writer
 from integrations.models import Connection
 
 SNIPPET_CHARACTERS = 200
+MAX_FOLDER = 500
+"""Characters of a folder's id and name, as the columns have it."""
 STATE_COLUMNS = (*(f"in_{role}" for role in ROLES), "is_read", "is_starred")
 """What a provider's state sets. Also what a sync writes for a message it already has, besides its place."""
 PLACE_COLUMNS = ("remote_id", "stream", "folder_ids", "content_key", "removed_at", "removed_cause")
@@ -298,3 +300,22 @@ def stored_ids(connection: Connection, remote_ids: Sequence[str]) -> set[str]:
     """Which of these are stored and not removed."""
     known = Message.objects.filter(Q(connection=connection, remote_id__in=remote_ids, removed_at__isnull=True))
     return set(known.values_list("remote_id", flat=True))
+
+
+def ids_of(connection: Connection, stream: str, limit: int) -> list[str]:
+    """Remote ids of so many messages of a stream that are not removed."""
+    rows = Message.objects.present().filter(connection=connection, stream=stream)
+    return list(rows.order_by("id").values_list("remote_id", flat=True)[:limit])
+
+
+def unseen_elsewhere(connection: Connection, streams: Sequence[str]) -> int:
+    """How many messages of these streams have no copy in any other stream."""
+    own = Message.objects.present().filter(connection=connection)
+    copies = own.filter(content_key=OuterRef("content_key")).exclude(content_key="").exclude(stream__in=streams)
+    return own.filter(~Exists(copies), stream__in=streams).count() if streams else 0
+
+
+def storable(folders: Sequence[RemoteFolder]) -> list[RemoteFolder]:
+    """Each folder once, with a name of a length that is kept. One whose very id is longer cannot be synced."""
+    known = {f.remote_id: replace(f, name=f.name[:MAX_FOLDER]) for f in folders if len(f.remote_id) <= MAX_FOLDER}
+    return list(known.values())

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
+from django.db.models.functions import Now
 
 from email_sync.providers import MAIL_PROVIDERS
 from email_sync.services.engine import EmailEngine
@@ -24,8 +25,9 @@ class Account:
     box: Mailbox = field(default_factory=Mailbox)
 
     def sync(self, trigger: str = "user") -> SyncRun:
-        """One whole run, as a worker would do it."""
+        """One whole run, as a worker would do it. What it had to wait for is over."""
         run = sync_runs.start(connection=self.connection, type="email", trigger=trigger)
+        SyncRun.objects.filter(pk=run.pk).update(next_attempt_at=Now())
         while sync_runs.execute(run.pk):
             pass
         run.refresh_from_db()
