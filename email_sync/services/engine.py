@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -25,7 +27,7 @@ from email_sync.parsing import bounded
 from email_sync.providers import MAIL_PROVIDERS
 from email_sync.providers.base import MailProvider
 from email_sync.records import IdPage, RemoteFolder, RemoteMessage, RemoteState, Stream
-from email_sync.services import changes, store
+from email_sync.services import changes, salvage, store
 from email_sync.services.accounts import with_mailbox
 from email_sync.services.reconcile import compare, guard_removal
 from email_sync.services.store import Incoming, Written
@@ -332,7 +334,11 @@ class MailboxSync:
             error = failed
         return Brought([*messages, *parse_all(waiting)], error)
 
-    def _write(
+    def _write(self, stream: Stream, messages: Sequence[Incoming], **page: Any) -> None:
+        """A page, as `_write_page` does it, whatever values a message in it has."""
+        salvage.write(partial(self._write_page, stream), messages, **page)
+
+    def _write_page(
         self,
         stream: Stream,
         messages: Sequence[Incoming],
