@@ -55,6 +55,7 @@ class Hunt:
                 text = str(secret)
                 assert len(text) >= 12, f"{what} is too short to be told from chance"
                 self.secrets.setdefault(text, what)
+                self.secrets.setdefault(text.split(" ")[-1], what)  # half a secret is one
 
     def add(self, place: str, text: str | bytes) -> None:
         self.places.append((place, text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")))

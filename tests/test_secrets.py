@@ -204,8 +204,8 @@ class Journey:
         incoming, outgoing = canary("imap"), canary("smtp")
         self.hunt.know("IMAP password", incoming)
         self.hunt.know("SMTP password", outgoing)
-        words = f'%T NO [AUTHENTICATIONFAILED] password="{incoming.replace(chr(34), chr(39))}" is wrong\r\n'
-        refused = ("AUTHENTICATE PLAIN", b"+ \r\n"), (".{20,}", words.encode()), ("LOGIN", words.encode())
+        words = f"%T NO [AUTHENTICATIONFAILED] {incoming} is not the password of eve\r\n".encode()
+        refused = ("AUTHENTICATE", words), ("LOGIN", words)
         with SmtpSink() as sink, ScriptedImap(*refused) as refusing, ScriptedImap() as serving:
             for server in (refusing, serving):
                 login = {"host": "127.0.0.1", "security": "none", "username": "eve@secrets.example"}
@@ -214,7 +214,8 @@ class Journey:
                     "imap": {**login, "port": server.port, "password": incoming},
                     "smtp": {**login, "port": sink.port, "password": outgoing},
                 }
-                self.member.client.post(f"{V1}/connections/imap", body)
+                answer = self.member.client.post(f"{V1}/connections/imap", body)
+                assert answer.status_code == (422 if server is refusing else 201), answer.content
                 self.member.client.post(f"{V1}/connections/imap", {**body, "imap": {**body["imap"], "port": "no"}})
             self._know_tokens()
             for connection in Connection.objects.filter(provider="imap"):

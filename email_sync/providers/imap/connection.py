@@ -204,7 +204,7 @@ class Connection:
         except ValueError:
             raise ProviderAuthError("A user name or password cannot hold a line end.") from None
         if not reply.ok:
-            raise login_refusal(reply.text)
+            raise login_refusal(to.without_secrets(reply.text.decode("utf-8", "replace")))
 
     def _authenticate(self, imap: _Transport, mechanism: str, answer: Callable[[], bytes]) -> None:
         try:
@@ -212,7 +212,7 @@ class Connection:
         except imaplib.IMAP4.abort:
             raise
         except imaplib.IMAP4.error as error:
-            raise login_refusal(str(error)) from None
+            raise login_refusal(self.endpoint.without_secrets(str(error))) from None
 
     def _learn(self, imap: _Transport) -> None:
         """Capabilities change with log-in (RFC 3501 6.2.2). CONDSTORE is enabled before any SELECT: some servers show

@@ -6,14 +6,18 @@ Shape: `{"imap": {"host", "port", "security", "username", "auth"?}, "smtp": {…
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from core.errors import NotConfigured
+from core.redaction import MASK
 from email_sync.providers.base import MailAccount
 
 TLS, STARTTLS, PLAIN = "tls", "starttls", "none"
 XOAUTH2, OAUTHBEARER = "xoauth2", "oauthbearer"
+SHORTEST_SECRET = 4
+"""Shorter ones are in every other word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,17 @@ class Endpoint:
     password: str = field(default="", repr=False)
     access_token: str = field(default="", repr=False)
     auth: str = ""
+
+    def without_secrets(self, said: str) -> str:
+        """The server's words, to be shown and stored: some repeat what they were sent, as it was or in base64."""
+        plain = {secret for secret in (self.password, self.access_token) if len(secret) >= SHORTEST_SECRET}
+        sent = {secret.encode() for secret in plain} | {f"\0{self.username}\0{self.password}".encode()}
+        if self.access_token:
+            sent.add(oauth_response(self))
+        hidden = plain | {base64.b64encode(answer).decode() for answer in sent}
+        for secret in sorted(hidden, key=len, reverse=True):
+            said = said.replace(secret, MASK)
+        return said
 
 
 def endpoint(account: MailAccount, side: str) -> Endpoint:

@@ -145,17 +145,17 @@ def _command_auth(connection: _Connection, mechanism: str, answers: Sequence[byt
     while status == 334 and rest:
         status, words = connection.docmd(_encoded(rest.pop(0)))
     if status not in (235, 503):  # 503: already authenticated
-        raise _auth_refusal(status, words)
+        raise _auth_refusal(status, connection.endpoint.without_secrets(words.decode("utf-8", "replace")))
 
 
 def _encoded(answer: bytes) -> str:
     return base64.b64encode(answer).decode("ascii")
 
 
-def _auth_refusal(status: int, words: bytes) -> ProviderError:
+def _auth_refusal(status: int, words: str) -> ProviderError:
     if 400 <= status < 500:
         return _refusal(status, words, ProviderUnavailable)
-    said = clean_words(words.decode("utf-8", "replace"))
+    said = clean_words(words)
     if _LOGIN_SWITCHED_OFF.search(said):  # an administrator's switch; another password would not help
         return ProviderRejected(said)
     return ProviderAuthError(said)
