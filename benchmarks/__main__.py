@@ -9,7 +9,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from benchmarks.measuring import Report
+from benchmarks.measuring import Missing, Report
 from benchmarks.surroundings import surroundings
 
 ROWS = ("imap_sync", "inbox")
@@ -38,6 +38,9 @@ def main() -> int:
             report = Report(row, results)
             try:
                 importlib.import_module(f"benchmarks.{row}").measure(chosen, folder, report)
+            except Missing as lack:
+                print(f"\n{row}: {lack}")
+                failed = True
             except Exception:  # noqa: BLE001 - the boundary: the other rows are still wanted
                 traceback.print_exc()
                 failed = True

@@ -24,7 +24,7 @@ from django.db import connection as database
 from imapclient import IMAPClient
 
 from benchmarks import corpus
-from benchmarks.measuring import ROUNDS, Report, say, seconds
+from benchmarks.measuring import ROUNDS, Missing, Report, say, seconds
 from config.env import PROJECT
 from email_sync.records import INBOX
 from email_sync.services.reading import InboxQuery, inbox
@@ -40,9 +40,9 @@ TABLES = ("email_sync_message", "email_sync_thread", "email_sync_folder", "email
 
 
 def measure(options: argparse.Namespace, folder: Path, report: Report) -> None:
-    """The row. LookupError where Dovecot is not installed."""
+    """The row. Missing where Dovecot is not installed."""
     if missing():
-        raise LookupError(missing())
+        raise Missing(missing())
     server = Dovecot().start()
     try:
         say(f"writing {options.count:,} messages")

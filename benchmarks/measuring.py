@@ -17,6 +17,10 @@ from pathlib import Path
 ROUNDS = 3
 
 
+class Missing(Exception):
+    """A program that the row needs is not installed; the message says how to get it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One line of the table. `values` are the rounds; `value` is their median."""
