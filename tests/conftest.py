@@ -10,7 +10,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from django.db import transaction
 from psycopg import sql
+
+from email_sync.providers import MAIL_PROVIDERS
+from email_sync.tests.memory import Memory
+from tests.world import People, make_people
 
 
 @pytest.fixture(autouse=True)
@@ -40,3 +45,20 @@ def redis_url() -> str:
     if not url:
         pytest.fail("There is no Redis at REDIS_URL.")
     return url
+
+
+@pytest.fixture(scope="module")
+def people(django_db_setup: None, django_db_blocker: Any) -> Iterator[People]:
+    """Made once, in a transaction around those of the tests: there are hundreds, and each is rolled back."""
+    with django_db_blocker.unblock(), transaction.atomic(), pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MAIL_PROVIDERS._loaded, Memory.key, Memory)
+        patch.setattr(Memory, "mailboxes", {})
+        yield make_people()
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def configured(settings: Any) -> None:
+    """Accounts can be connected."""
+    settings.CONNECTION_CHECKS = {"imap": "integrations.tests.checks.passes"}
+    settings.GOOGLE_CLIENT_ID, settings.GOOGLE_CLIENT_SECRET = "client", "secret"

@@ -10,30 +10,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.db import transaction
 from django.http import HttpResponseBase
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
-from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 from rest_framework.views import APIView
 
 from core.ids import uuid7
-from email_sync.providers import MAIL_PROVIDERS
-from email_sync.tests.memory import Memory
-from tests.world import World, fingerprint, make_world
+from tests.world import People, World, fingerprint, tried
 from workspaces.models import AuditEvent, Role
-from workspaces.services import tokens
-from workspaces.tests.factories import WorkspaceFactory
-from workspaces.tests.fixtures import Actor, client_for, make_actor
+from workspaces.tests.fixtures import Actor
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("people", "configured")]
 
@@ -119,7 +112,7 @@ EXPECT: dict[str, Expect | Open] = {
     f"GET {V1}/email/<email_id>/attachments/<attachment_id>": Expect(200),
 }
 
-OUTSIDE_THE_API = {"/", "/healthz", "/readyz", "/metrics"}
+OUTSIDE_THE_API = {"/", "/admin", "/favicon.ico", "/healthz", "/readyz", "/metrics"}
 """Pages that are no API views; none takes an id or shows a row of anybody. The console has tests of its own below."""
 
 
@@ -200,82 +193,6 @@ def _properties(schema: Mapping[str, Any], node: Mapping[str, Any]) -> set[str]:
 
 
 # --- the people ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class People:
-    """Everybody who may come by, each with a world of their own."""
-
-    worlds: Mapping[str, World]
-    spare: World
-    """Of one more member of the workspace, whom nobody calls as."""
-    strangers: Mapping[str, APIClient]
-    """Those without a token that is good now."""
-
-    def others(self, name: str) -> dict[str, World]:
-        return {other: world for other, world in self.worlds.items() if other != name}
-
-
-@pytest.fixture(scope="module")
-def people(django_db_setup: None, django_db_blocker: Any) -> Iterator[People]:
-    """Made once, in a transaction around those of the tests: there are hundreds, and each is rolled back."""
-    with django_db_blocker.unblock(), transaction.atomic(), pytest.MonkeyPatch.context() as patch:
-        patch.setitem(MAIL_PROVIDERS._loaded, Memory.key, Memory)
-        patch.setattr(Memory, "mailboxes", {})
-        yield _people()
-        transaction.set_rollback(True)
-
-
-def _people() -> People:
-    workspace = WorkspaceFactory()
-    actors = {role.lower(): make_actor(workspace=workspace, role=role) for role in Role.values}
-    actors["outsider"] = make_actor(role=Role.OWNER)
-    worlds = {name: make_world(actor, f"mark-of-{name}") for name, actor in actors.items()}
-    for name in ("owner", "outsider"):
-        home = actors[name].workspace
-        AuditEvent.objects.create(workspace=home, action="x", changes={"of": f"trail-{home.pk}"})
-    for actor in actors.values():
-        actor.client.get("/api/tokens")  # the first use of a token is noted on it
-    return People(worlds, make_world(make_actor(workspace=workspace), "mark-of-spare"), _strangers(actors["member"]))
-
-
-def _strangers(member: Actor) -> dict[str, APIClient]:
-    expired, revoked = (tokens.issue(by=None, membership=member.membership, name=name) for name in ("old", "gone"))
-    type(expired.row).objects.filter(pk=expired.row.pk).update(expires_at=timezone.now())
-    type(revoked.row).objects.filter(pk=revoked.row.pk).update(revoked_at=timezone.now())
-    removed = make_actor(workspace=member.workspace)
-    removed.membership.delete()
-    inactive = make_actor(workspace=member.workspace)
-    type(inactive.user).objects.filter(pk=inactive.user.pk).update(is_active=False)
-    basic = APIClient()
-    basic.credentials(HTTP_AUTHORIZATION="Basic b3duZXI6b3duZXI=")
-    signed_in = APIClient()
-    signed_in.force_login(member.user, backend="django.contrib.auth.backends.ModelBackend")
-    return {
-        "anonymous": APIClient(),
-        "with an expired token": client_for(expired.text),
-        "with a revoked token": client_for(revoked.text),
-        "removed": removed.client,
-        "inactive": inactive.client,
-        "with half a token": client_for(member.token[:-1]),
-        "with another scheme": basic,
-        "with a session of the console": signed_in,
-    }
-
-
-@pytest.fixture
-def configured(settings: Any) -> None:
-    """Accounts can be connected."""
-    settings.CONNECTION_CHECKS = {"imap": "integrations.tests.checks.passes"}
-    settings.GOOGLE_CLIENT_ID, settings.GOOGLE_CLIENT_SECRET = "client", "secret"
-
-
-@contextmanager
-def tried() -> Iterator[None]:
-    """What is done inside is undone."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 def call(client: APIClient, name: str, ids: Mapping[str, str], extra: Mapping[str, str] | None = None) -> Any:

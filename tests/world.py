@@ -6,21 +6,26 @@ documented shape (`test_email_openapi`). A mark that turns up in an answer to so
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from django.db import connection as database
+from django.db import transaction
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from core.work import WorkStatus
 from email_sync.models import Attachment, Folder, LocalChange, Message, Submission, Thread
 from email_sync.tests.factories import MessageFactory, connect
 from email_sync.tests.memory import Mailbox, Memory
 from integrations.models import Connection, OAuthState, SyncCursor, SyncRun
-from workspaces.models import ApiToken, Membership
+from workspaces.models import ApiToken, AuditEvent, Membership, Role
 from workspaces.services import tokens
-from workspaces.tests.fixtures import Actor
+from workspaces.tests.factories import WorkspaceFactory
+from workspaces.tests.fixtures import Actor, client_for, make_actor
 
 ATTACHED = """From: {mark} <ada@example.com>
 To: bob@example.com
@@ -138,3 +143,62 @@ def fingerprint(*, without: tuple[str, ...] = ("django_session", "cache_entries"
     with database.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(selects))
         return {name: (rows, digest) for name, rows, digest in cursor.fetchall()}
+
+
+@dataclass(frozen=True)
+class People:
+    """Everybody who may come by, each with a world of their own."""
+
+    worlds: Mapping[str, World]
+    spare: World
+    """Of one more member of the workspace, whom nobody calls as."""
+    strangers: Mapping[str, APIClient]
+    """Those without a token that is good now."""
+
+    def others(self, name: str) -> dict[str, World]:
+        return {other: world for other, world in self.worlds.items() if other != name}
+
+
+def make_people() -> People:
+    workspace = WorkspaceFactory()
+    actors = {role.lower(): make_actor(workspace=workspace, role=role) for role in Role.values}
+    actors["outsider"] = make_actor(role=Role.OWNER)
+    worlds = {name: make_world(actor, f"mark-of-{name}") for name, actor in actors.items()}
+    for name in ("owner", "outsider"):
+        home = actors[name].workspace
+        AuditEvent.objects.create(workspace=home, action="x", changes={"of": f"trail-{home.pk}"})
+    for actor in actors.values():
+        actor.client.get("/api/tokens")  # the first use of a token is noted on it
+    return People(worlds, make_world(make_actor(workspace=workspace), "mark-of-spare"), _strangers(actors["member"]))
+
+
+def _strangers(member: Actor) -> dict[str, APIClient]:
+    expired, revoked = (tokens.issue(by=None, membership=member.membership, name=name) for name in ("old", "gone"))
+    type(expired.row).objects.filter(pk=expired.row.pk).update(expires_at=timezone.now())
+    type(revoked.row).objects.filter(pk=revoked.row.pk).update(revoked_at=timezone.now())
+    removed = make_actor(workspace=member.workspace)
+    removed.membership.delete()
+    inactive = make_actor(workspace=member.workspace)
+    type(inactive.user).objects.filter(pk=inactive.user.pk).update(is_active=False)
+    basic = APIClient()
+    basic.credentials(HTTP_AUTHORIZATION="Basic b3duZXI6b3duZXI=")
+    signed_in = APIClient()
+    signed_in.force_login(member.user, backend="django.contrib.auth.backends.ModelBackend")
+    return {
+        "anonymous": APIClient(),
+        "with an expired token": client_for(expired.text),
+        "with a revoked token": client_for(revoked.text),
+        "removed": removed.client,
+        "inactive": inactive.client,
+        "with half a token": client_for(member.token[:-1]),
+        "with another scheme": basic,
+        "with a session of the console": signed_in,
+    }
+
+
+@contextmanager
+def tried() -> Iterator[None]:
+    """What is done inside is undone."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
