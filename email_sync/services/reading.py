@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -145,6 +145,8 @@ def _after(cursor: str) -> Q:
     try:
         moment, message_id = decode_cursor(cursor)
         received_at, pk = datetime.fromisoformat(str(moment)), uuid.UUID(str(message_id))
+        if received_at.utcoffset() != timedelta():  # ours are in UTC; others may be out of PostgreSQL's range
+            raise ValueError
     except (TypeError, ValueError):
         raise InvalidInput(fields={"cursor": ["This cursor is not one of ours."]}) from None
     return Q(received_at__lte=received_at) & ~Q(received_at=received_at, id__gte=pk)
