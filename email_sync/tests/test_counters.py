@@ -130,12 +130,12 @@ class Mailboxes:
 
 
 def _counted(connection: Connection) -> list[tuple[str, tuple[int, int]]]:
-    wanted = {f"{role} total": Count("pk", filter=condition) for role, condition in FOLDERS.items()}
-    wanted |= {
-        f"{role} unread": Count("pk", filter=condition & Q(is_read=False)) for role, condition in FOLDERS.items()
-    }
+    wanted = {}
+    for role, condition in FOLDERS.items():
+        wanted[f"{role}_total"] = Count("pk", filter=condition)
+        wanted[f"{role}_unread"] = Count("pk", filter=condition & Q(is_read=False))
     figures = Message.objects.filter(connection=connection.pk).aggregate(**wanted)
-    return [(role, (figures[f"{role} total"], figures[f"{role} unread"])) for role in FOLDERS]
+    return [(role, (figures[f"{role}_total"], figures[f"{role}_unread"])) for role in FOLDERS]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
