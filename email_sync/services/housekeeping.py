@@ -6,8 +6,12 @@ seen and undone by the next sync (the row is taken up again where its content co
 
 from __future__ import annotations
 
+import time
+import uuid
 from datetime import timedelta
 
+from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from email_sync.models import ChangeStatus, LocalChange, Message, Thread
@@ -20,13 +24,19 @@ CHUNK = 1000
 def purge_removed(grace_days: int = GRACE_DAYS) -> int:
     """Delete messages removed longer ago than the grace period, in chunks; how many went."""
     removed = 0
-    while chunk := list(
-        Message.objects.filter(removed_at__lt=Now() - timedelta(days=grace_days)).values_list("pk", "thread_id")[:CHUNK]
-    ):
-        Message.objects.filter(pk__in=[pk for pk, _ in chunk]).delete()
-        removed += len(chunk)
-        threads.recount({thread_id for _, thread_id in chunk})
+    while chunk := _purge_chunk(grace_days):
+        removed += chunk
     return removed
+
+
+def _purge_chunk(grace_days: int) -> int:
+    """Under lock: a sync may take one of them up again at this moment, and then it stays."""
+    old = Message.objects.filter(removed_at__lt=Now() - timedelta(days=grace_days))
+    with transaction.atomic():
+        chunk = list(old.select_for_update(of=("self",)).order_by("id").values_list("pk", "thread_id")[:CHUNK])
+        Message.objects.filter(pk__in=[pk for pk, _ in chunk]).delete()
+    threads.recount({thread_id for _, thread_id in chunk})
+    return len(chunk)
 
 
 def forget_settled_changes(keep_days: int = 7) -> int:
@@ -40,4 +50,11 @@ def forget_settled_changes(keep_days: int = 7) -> int:
 def forget_empty_threads(keep_days: int = GRACE_DAYS) -> int:
     """Threads that never got, or no longer have, a message and that nothing was merged into."""
     empty = Thread.objects.filter(messages__isnull=True, merged_into__isnull=True, message_count=0)
-    return empty.filter(last_message_at__lt=Now() - timedelta(days=keep_days)).delete()[0]
+    emptied = Q(last_message_at__lt=Now() - timedelta(days=keep_days))
+    never_filled = Q(last_message_at__isnull=True, id__lt=oldest_kept(keep_days))
+    return empty.filter(emptied | never_filled).delete()[0]
+
+
+def oldest_kept(keep_days: int) -> uuid.UUID:
+    """The least id that was made within these days: ids begin with their milliseconds (`core.ids`)."""
+    return uuid.UUID(int=(time.time_ns() // 1_000_000 - keep_days * 86_400_000) << 80)

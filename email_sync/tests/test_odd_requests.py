@@ -21,10 +21,11 @@ INBOX = "/api/v1/integrations/email/inbox"
 QUERIES = [
     "'", "''", "\\", "a'b", "a:*", ":*", "!", "&", "|", "(", ")", "<->", "a <-> b", "!!a", "-", "--a", "-\"\"", '""',
     '"', "a:b:c", "from:", "from:'", "to:\\", "subject:\"a' | b\"", "is:", "in:", "in:nowhere", "has:", "before:",
-    "after:x", "before:0000-00-00", "before:0001-01-01", "before:9999-12-31", "after:2026-W01-1", "after:-1", "%", "_",
-    "\u202e", "\ufdfa" * 400, "💥", "é\u0301" * 200, "ß" * 500, "漢" * 500, "a" * 500, "a " * 32, "a " * 250, "-a " * 32,
-    "*", "**", "a*", "\"a*\"", "'; DROP TABLE email_sync_message; --", "12e3abc", "0x1F", "²³", "ⅷ", "\u0000", "\t\n",
-    "a\u00a0b", "-from:a -to:b -subject:c", "NOT", "and or not", "is:unread is:read", "١٢٣", "𝒜𝓑", "\u0e01\u0e33", "\ud83d",
+    "after:x", "before:0000-00-00", "before:0001-01-01", "before:9999-12-31", "after:2026-W01-1", "after:-1", "%",
+    "_", "\u202e", "\ufdfa" * 400, "💥", "é\u0301" * 200, "ß" * 500, "漢" * 500, "a" * 500, "a " * 32, "a " * 250,
+    "-a " * 32, "-a " * 32, "*", "**", "a*", "\"a*\"", "'; DROP TABLE email_sync_message; --", "12e3abc", "0x1F",
+    "²³", "ⅷ", "\u0000", "\t\n", "a\u00a0b", "-from:a -to:b -subject:c", "NOT", "and or not", "is:unread is:read",
+    "١٢٣", "𝒜𝓑", "\u0e01\u0e33", "\ud83d",
 ]  # fmt: skip
 
 
