@@ -196,6 +196,7 @@ class ApiToken(models.Model):
     objects = ApiTokenQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "API token"
         ordering = ("-id",)
         constraints = (
             models.CheckConstraint(condition=Q(lookup__regex="^[0-9a-f]{12}$"), name="apitoken_lookup_format"),

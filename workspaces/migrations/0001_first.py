@@ -124,6 +124,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-id",),
+                "verbose_name": "API token",
             },
         ),
         migrations.CreateModel(

@@ -27,6 +27,8 @@ from workspaces.runtime.processes import dies_with_parent
 OWNER = "owner@demo.example"
 PASSWORD = "demo-owner-password"  # noqa: S105 - printed on every start; the demo listens on the loopback only
 MAILBOXES = {"ada@demo.example": 2000, "ben@demo.example": 500}
+MICROSOFT_ACCOUNT = "cleo@demo.example"
+"""Nobody has connected it yet: the console's button does."""
 NEWS_EVERY_SECONDS = 20
 READY_SECONDS = 90
 
@@ -45,6 +47,7 @@ class Command(BaseCommand):
         with running() as simulator:
             for email, messages in MAILBOXES.items():
                 simulator.create_account("google", email, messages=messages, until="now")
+            simulator.create_account("microsoft", MICROSOFT_ACCOUNT)
             surroundings = self._surroundings(simulator, str(folder))
             product = subprocess.Popen(
                 [sys.executable, "manage.py", "up"],
