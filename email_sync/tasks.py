@@ -32,7 +32,7 @@ def tick() -> None:
     for submission_id in sending.take_due():
         try:
             settle_submission.delay(str(submission_id))
-        except OperationalError:
+        except (OperationalError, OSError):
             logger.warning("the broker is away; the next tick rings submission %s", submission_id)
     for connection in changes.unattended():
         ring_changes(connection)

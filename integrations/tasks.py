@@ -31,7 +31,7 @@ def ring(runs: Iterable[SyncRun]) -> None:
 def _wake(run_id: uuid.UUID) -> None:
     try:
         execute_run.delay(str(run_id))
-    except OperationalError:
+    except (OperationalError, OSError):
         logger.warning("the broker is away; the tick will ring run %s", run_id)
 
 

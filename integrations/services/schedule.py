@@ -32,8 +32,9 @@ def start_due(limit: int = 1000) -> int:
 
 
 def soon(*, connection: Connection, type: str) -> None:
-    """Something changed there that we know of: the next tick asks, not the next interval."""
-    SyncState.objects.filter(connection=connection, type=type, next_sync_at__gt=Now()).update(next_sync_at=Now())
+    """Something changed there that we know of: the next tick asks, not the next interval. What fails keeps its wait."""
+    waiting = SyncState.objects.filter(connection=connection, type=type, failures=0, next_sync_at__gt=Now())
+    waiting.update(next_sync_at=Now())
 
 
 def _start_due_of(type: str, limit: int) -> int:

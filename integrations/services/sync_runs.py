@@ -48,6 +48,13 @@ MAX_ATTEMPTS = 6
 MAX_WAIT_SECONDS = 24 * 3600.0
 
 
+class Crashing(HubError):
+    """Internal: so many workers died of this run that no more are given to it."""
+
+    default_code = "crashed"
+    default_message = "The sync broke off again and again."
+
+
 class SyncEngine(Protocol):
     """What `settings.SYNC_ENGINES` names: it does one kind of sync."""
 
@@ -135,8 +142,7 @@ def execute(run_id: object) -> bool:
         return False
     try:
         if run.attempts > MAX_ATTEMPTS:  # no attempt ended by itself: each took its worker along
-            _give_up(run, connection, code="crashed", message="The sync broke off again and again.")
-            return False
+            raise Crashing
         more = engines().get(run.type)().run(run, deadline=time.monotonic() + SLICE_SECONDS)
         return _after_slice(run, connection, more=more)
     except LeaseLost:
@@ -171,6 +177,8 @@ def _after_error(run: SyncRun, connection: Connection, error: Exception) -> None
     """The error carries the decision (DESIGN 3). A worker that lost its lease decides nothing."""
     try:
         with transaction.atomic():
+            # The connection before the run, as its user locks them who pauses or disconnects it.
+            Connection.objects.select_for_update(no_key=True).filter(pk=connection.pk).first()
             _decide(run, connection, error, *_words(error))
     except LeaseLost:
         logger.info("run %s was taken over by another worker", run.pk)

@@ -191,6 +191,40 @@ def test_connection_can_be_ended_while_a_page_is_written(end: str) -> None:
     assert run.error_code == "stopped"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_connection_can_be_paused_while_a_run_ends_in_an_error(behave: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = ConnectionFactory()
+    run = start(connection)
+    errors: list[BaseException] = []
+
+    def pause() -> None:
+        try:
+            connections.update(connection, changes={"paused": True}, by=connection.user)
+        except BaseException as error:  # noqa: BLE001 - told to the test
+            errors.append(error)
+        finally:
+            database.close()
+
+    user = threading.Thread(target=pause)
+    note_error = Connection.note_error
+
+    def note_while_pausing(self: Connection, **given: Any) -> None:
+        user.start()
+        _wait_until_somebody_waits()
+        note_error(self, **given)
+
+    def refused(held: SyncRun) -> bool:
+        raise ProviderRejected("No")
+
+    behave(refused)
+    monkeypatch.setattr(Connection, "note_error", note_while_pausing)
+    assert sync_runs.execute(run.pk) is False
+    user.join(20)
+    assert errors == []
+    connection.refresh_from_db()
+    assert (connection.paused, connection.last_error_message) == (True, "No")
+
+
 def _wait_until_somebody_waits() -> None:
     give_up = time.monotonic() + 10
     while time.monotonic() < give_up:

@@ -104,3 +104,13 @@ def test_old_runs_go_and_the_last_of_each_connection_stays() -> None:
     schedule.forget_old_runs()
     assert SyncRun.objects.count() == 1
     assert schedule.lag_seconds() == 0.0
+
+
+def test_soon_brings_a_sync_forward_unless_it_fails() -> None:
+    well, failing = due(), due()
+    SyncState.objects.update(next_sync_at=Now() + timedelta(hours=1))
+    SyncState.objects.filter(pk=failing.pk).update(failures=2)
+    for state in (well, failing):
+        schedule.soon(connection=state.connection, type="email")
+    assert schedule.start_due() == 1
+    assert SyncRun.objects.get().connection_id == well.connection_id
