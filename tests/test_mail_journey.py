@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email import message_from_bytes
+from imaplib import Time2Internaldate
 from itertools import cycle
 from typing import Any
 
@@ -35,6 +36,7 @@ pytestmark = pytest.mark.services
 
 WAIT_SECONDS = 90
 FIRST_MAIL_SECONDS = 15
+HISTORIES = 25
 TOKENS = 6
 """A token may call 600 times a minute; who reads a whole mailbox mail by mail brings several."""
 FOLDER = "Projekte/Ünïcode & Söhne"
@@ -118,7 +120,7 @@ class Mailbox:
             return self._append(door, folder, raw, flags)
 
     def _append(self, door: imaplib.IMAP4, folder: str, raw: bytes, flags: str = "") -> bool:
-        moment = imaplib.Time2Internaldate(next(self.moments))
+        moment = Time2Internaldate(next(self.moments))
         status, _ = door.append(truth.wire_name(folder), flags, moment, raw)
         self.appended += status == "OK"
         return status == "OK"
@@ -136,7 +138,7 @@ class Mailbox:
                 for _ in range(count):
                     assert self._append(door, folder, next(generated), _flags(dice))
 
-    def told(self) -> dict[truth.Seen, bytes]:
+    def told(self) -> list[tuple[truth.Seen, bytes]]:
         with self.server.door(self.user) as door:
             return truth.told_by_server(door)
 
@@ -222,8 +224,8 @@ def _agree(hub: Hub, mailbox: Mailbox) -> int:
     assert truth.differences(server, rows) == {}
     assert len(rows) == len(server)
     for role in truth.ROLES.values():
-        told = {seen for seen in server if seen.folder == role}
-        assert {truth.seen_of(row) for row in truth.told_by_api(hub.get, hub.connection, role)} == told
+        told = [(seen, raw) for seen, raw in server if seen.folder == role]
+        assert truth.differences(told, truth.told_by_api(hub.get, hub.connection, role)) == {}, role
     return len(rows)
 
 
@@ -296,7 +298,7 @@ def test_every_message_says_what_the_standard_library_reads_in_it(
     rows = {truth.seen_of(row): row for row in hub.rows()}
     compared: Counter[str] = Counter()
     wrong: list[tuple[str, Any, Any]] = []
-    for seen, raw in mailbox.told().items():
+    for seen, raw in mailbox.told():
         detail, message = hub.get(f"email/{rows[seen]['id']}"), truth.parsed(raw)
         for what, ours, theirs in (
             ("Message-ID", detail["messageId"], truth.message_id(message)),
@@ -369,6 +371,37 @@ def test_mail_moved_elsewhere_moves_and_keeps_its_id(hub: Hub, mailbox: Mailbox)
     assert _ids(hub) == before
 
 
+def test_mail_without_an_identity_of_its_own_moves_too(hub: Hub, mailbox: Mailbox) -> None:
+    """The oldest of the inbox are CPython's: some have no Message-ID, some share one."""
+    with mailbox.server.door(mailbox.user) as door:
+        mailbox.move(door, mailbox.uids(door, "INBOX")[:20], "Archive")
+        mailbox.move(door, mailbox.uids(door, "INBOX")[:10], FOLDER)
+    hub.sync()
+    assert _agree(hub, mailbox) == mailbox.appended
+
+
+def test_copies_of_a_mail_are_mails_of_their_own(hub: Hub, mailbox: Mailbox) -> None:
+    """A copy in another folder, and the same bytes twice in one folder."""
+    twin, moment = next(letters.generated(1, seed=21)), Time2Internaldate(next(mailbox.moments))
+    with mailbox.server.door(mailbox.user) as door:
+        copied = mailbox.uids(door, "INBOX")[-5:]
+        assert door.uid("COPY", ",".join(copied), "Archive")[0] == "OK"
+        for folder in ("INBOX", "INBOX", "Sent"):
+            assert door.append(folder, "", moment, twin)[0] == "OK"
+    mailbox.appended += 8
+    hub.sync()
+    assert _agree(hub, mailbox) == mailbox.appended
+
+
+def test_one_of_two_copies_that_goes_leaves_the_other(hub: Hub, mailbox: Mailbox) -> None:
+    with mailbox.server.door(mailbox.user) as door:
+        mailbox.expunge(door, mailbox.uids(door, "Archive")[-3:])
+        mailbox.expunge(door, mailbox.uids(door, "INBOX")[-1:])
+    mailbox.appended -= 4
+    hub.sync()
+    assert _agree(hub, mailbox) == mailbox.appended
+
+
 def test_folder_renamed_keeps_its_mail_and_their_ids(hub: Hub, mailbox: Mailbox) -> None:
     before = _ids(hub)
     with mailbox.server.door(mailbox.user) as door:
@@ -401,6 +434,59 @@ def test_folder_whose_numbers_start_anew_keeps_its_mail_and_their_ids(hub: Hub, 
     assert {message_id: after.get(message_id) for message_id in before} == before
 
 
+@dataclass
+class Chance:
+    """What other programs may do to a mailbox, one thing at a time."""
+
+    mailbox: Mailbox
+    dice: random.Random
+    letters: Iterator[bytes]
+    places: tuple[str, ...] = ("INBOX", "Sent", "Archive", "Drafts", "Trash", "Junk", "Notes")
+
+    def something(self, door: imaplib.IMAP4) -> None:
+        ways = (self._deliver, self._deliver, self._flag, self._flag, self._move, self._move, self._copy, self._delete)
+        self.dice.choice(ways)(door)
+
+    def _some(self, door: imaplib.IMAP4) -> str:
+        """A few messages of a folder, which is selected then; "" where it is empty."""
+        uids = self.mailbox.uids(door, self.dice.choice(self.places))
+        return ",".join(self.dice.sample(uids, min(len(uids), self.dice.randint(1, 4))))
+
+    def _deliver(self, door: imaplib.IMAP4) -> None:
+        folder = self.dice.choice(self.places)
+        assert self.mailbox._append(door, folder, next(self.letters), _flags(self.dice))
+
+    def _flag(self, door: imaplib.IMAP4) -> None:
+        if some := self._some(door):
+            flag = self.dice.choice(("\\Seen", "\\Flagged"))
+            assert door.uid("STORE", some, self.dice.choice(("+FLAGS", "-FLAGS")), f"({flag})")[0] == "OK"
+
+    def _move(self, door: imaplib.IMAP4) -> None:
+        if some := self._some(door):
+            self.mailbox.move(door, some.split(","), self.dice.choice(self.places))
+
+    def _copy(self, door: imaplib.IMAP4) -> None:
+        if some := self._some(door):
+            assert door.uid("COPY", some, self.dice.choice(self.places))[0] == "OK"
+
+    def _delete(self, door: imaplib.IMAP4) -> None:
+        if some := self._some(door):
+            self.mailbox.expunge(door, some.split(","))
+
+
+def test_mailbox_after_anything_that_happened_to_it_is_the_same_here(hub: Hub, mailbox: Mailbox) -> None:
+    """Random deeds of other programs, synced after each handful; the seed is fixed."""
+    with mailbox.server.door(mailbox.user) as door:
+        assert door.create("Notes")[0] == "OK"
+    chance = Chance(mailbox, random.Random(99), letters.generated(500, seed=31))
+    for deeds in range(1, HISTORIES + 1):
+        with mailbox.server.door(mailbox.user) as door:
+            for _ in range(deeds % 7 + 1):
+                chance.something(door)
+        hub.sync()
+        mailbox.appended = _agree(hub, mailbox)
+
+
 # --- changes here -------------------------------------------------------------------------------------------------
 
 
@@ -417,7 +503,7 @@ def test_read_star_and_archive_reach_the_server(hub: Hub, mailbox: Mailbox) -> N
     _agree(hub, mailbox)
     hub.sync()
     assert _agree(hub, mailbox) == mailbox.appended
-    told = {(seen.received, seen.folder) for seen in mailbox.told()}
+    told = {(seen.received, seen.folder) for seen, _ in mailbox.told()}
     assert {(row["receivedAt"], "archive") for row in unread[6:]} <= told
     assert {row["id"] for row in hub.rows()} >= {row["id"] for row in unread}
 
@@ -487,9 +573,7 @@ def _send_with_key(hub: Hub, body: dict[str, Any]) -> tuple[int, bytes]:
 def _is_in_sent_once(hub: Hub, mailbox: Mailbox, message_id: str) -> None:
     def copies() -> int:
         return sum(
-            truth.message_id(truth.parsed(raw)) == message_id
-            for seen, raw in mailbox.told().items()
-            if seen.folder == "sent"
+            truth.message_id(truth.parsed(raw)) == message_id for seen, raw in mailbox.told() if seen.folder == "sent"
         )
 
     hub.wait_until(lambda: copies() > 0, "a copy in Sent")

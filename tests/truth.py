@@ -69,9 +69,9 @@ def wire_name(name: str) -> str:
     return f'"{packed}"'
 
 
-def told_by_server(door: imaplib.IMAP4) -> dict[Seen, bytes]:
+def told_by_server(door: imaplib.IMAP4) -> list[tuple[Seen, bytes]]:
     """Every message of every folder with its bytes."""
-    return {seen: raw for name, words in folders(door).items() for seen, raw in _in_folder(door, name, words)}
+    return [told for name, words in folders(door).items() for told in _in_folder(door, name, words)]
 
 
 def _in_folder(door: imaplib.IMAP4, name: bytes, words: str) -> Iterator[tuple[Seen, bytes]]:
@@ -109,15 +109,12 @@ def seen_of(row: dict[str, Any]) -> Seen:
     return Seen(row["folder"], row["receivedAt"], row["isRead"], row["isStarred"])
 
 
-def differences(server: dict[Seen, bytes], rows: list[dict[str, Any]]) -> dict[str, list[Seen]]:
-    """Missing, unknown and doubled messages; nothing where the two agree."""
-    ours = Counter(seen_of(row) for row in rows)
-    found = {
-        "missing": sorted(set(server) - set(ours)),
-        "not on the server": sorted(set(ours) - set(server)),
-        "twice": sorted(seen for seen, count in ours.items() if count > 1),
-    }
-    return {what: which for what, which in found.items() if which}
+def differences(server: list[tuple[Seen, bytes]], rows: list[dict[str, Any]]) -> dict[str, list[Seen]]:
+    """Messages that only one side has, or has more often; nothing where the two agree."""
+    theirs, ours = Counter(seen for seen, _ in server), Counter(seen_of(row) for row in rows)
+    found = {"missing": theirs - ours, "too many": ours - theirs}
+    found["twice"] = Counter([identity for identity, count in Counter(row["id"] for row in rows).items() if count > 1])
+    return {what: sorted(which.elements()) for what, which in found.items() if which}
 
 
 # --- one message, read independently ------------------------------------------------------------------------------
