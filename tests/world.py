@@ -163,13 +163,14 @@ def make_people() -> People:
     workspace = WorkspaceFactory()
     actors = {role.lower(): make_actor(workspace=workspace, role=role) for role in Role.values}
     actors["outsider"] = make_actor(role=Role.OWNER)
-    worlds = {name: make_world(actor, f"mark-of-{name}") for name, actor in actors.items()}
+    actors["elsewhere"] = make_actor(role=Role.OWNER, user=actors["member"].user)
+    worlds = {name: make_world(actor, f"mark-of-{name}-") for name, actor in actors.items()}
     for name in ("owner", "outsider"):
         home = actors[name].workspace
         AuditEvent.objects.create(workspace=home, action="x", changes={"of": f"trail-{home.pk}"})
     for actor in actors.values():
         actor.client.get("/api/tokens")  # the first use of a token is noted on it
-    return People(worlds, make_world(make_actor(workspace=workspace), "mark-of-spare"), _strangers(actors["member"]))
+    return People(worlds, make_world(make_actor(workspace=workspace), "mark-of-spare-"), _strangers(actors["member"]))
 
 
 def _strangers(member: Actor) -> dict[str, APIClient]:
