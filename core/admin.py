@@ -55,6 +55,7 @@ class ScopedAdmin(ModelAdmin):
 
     show_full_result_count = False
     list_per_page = 50
+    empty_value_display = "–"
 
     # What is there at all
 

@@ -12,6 +12,7 @@ __all__ = (
     "CORS_ALLOWED_ORIGINS",
     "DEBUG",
     "DOCTOR_CHECKS",
+    "FORMAT_MODULE_PATH",
     "LANGUAGE_CODE",
     "MIDDLEWARE",
     "PORT",
@@ -74,6 +75,7 @@ TEMPLATES = [
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = "config.formats"
 USE_I18N = True
 
 DOCTOR_CHECKS = (
