@@ -48,7 +48,10 @@ def clean(text: str, limit: int | None = None) -> str:
 
 def one_line(text: str, limit: int) -> str:
     """`text` cleaned, every run of white space and control characters one blank, at most `limit` characters."""
-    return clean(_CONTROL_OR_SPACE.sub(" ", text[: limit * 4]).strip(), limit)
+    text = text[: limit * 4]
+    if not (text.isascii() and text.isprintable()) or "  " in text:  # most headers need nothing done
+        text = _CONTROL_OR_SPACE.sub(" ", text)
+    return clean(text.strip(), limit)
 
 
 @functools.lru_cache(maxsize=256)

@@ -11,24 +11,25 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 from django.conf import settings
+from django.db import connection as database
 from django.db import transaction
 from django.db.models import QuerySet, Sum
 from django.db.models.functions import Greatest
 
 from core.errors import CursorExpired, ProviderError, ProviderRejected, ProviderUnavailable, RemoteMissing
 from email_sync.models import Folder
-from email_sync.parsing import bounded
 from email_sync.providers import MAIL_PROVIDERS
 from email_sync.providers.base import MailProvider
-from email_sync.records import IdPage, RemoteFolder, RemoteMessage, RemoteState, Stream
+from email_sync.records import IdPage, RemoteFolder, RemoteState, Stream
 from email_sync.services import changes, salvage, store
 from email_sync.services.accounts import with_mailbox
+from email_sync.services.fetching import Brought, bring, prepare
 from email_sync.services.reconcile import compare, guard_removal
 from email_sync.services.store import Incoming, Written
 from integrations.models import Connection, SyncCursor, SyncRun
@@ -41,17 +42,6 @@ FIRST_PAGE = 50
 PAGE = 200
 HOLD_AGAIN_SECONDS = 20.0
 """While a page is fetched, the lease is extended this often."""
-PORTION = 50
-PORTION_BYTES = 8 * 1024 * 1024
-"""So many messages, or so much of them, are parsed at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Brought:
-    """What a fetch came to; with the provider's error where it failed in between."""
-
-    messages: list[Incoming]
-    error: ProviderError | None = None
 
 
 class EmailEngine:
@@ -205,7 +195,7 @@ class MailboxSync:
         cursor = self.cursors[stream.key]
         if cursor.backfill_done:
             return False
-        bounded.shared().start()
+        prepare()
         page = self._list(stream, cursor.backfill_token)
         messages = self._fetch(stream, page.remote_ids)
         with ThreadPoolExecutor(1, "fetch-ahead") as ahead:
@@ -213,7 +203,7 @@ class MailboxSync:
                 try:
                     changes.push(self.connection, self.mailbox)
                     following = self._list(stream, page.next_token, under_way=page.remote_ids)
-                    coming = ahead.submit(self._bring, stream, following.remote_ids)
+                    coming = ahead.submit(bring, self.mailbox, stream, following.remote_ids)
                 finally:  # what is paid for is kept, also where the provider refuses to go on
                     self._write_listed(stream, cursor, page, messages)
                 page, messages = following, self._kept(stream, self._awaited(coming))
@@ -293,7 +283,7 @@ class MailboxSync:
 
     def _fetch(self, stream: Stream, remote_ids: Sequence[str]) -> list[Incoming]:
         """Fetch and parse."""
-        return self._kept(stream, self._bring(stream, remote_ids, between=self._hold_if_slow))
+        return self._kept(stream, bring(self.mailbox, stream, remote_ids, between=self._hold_if_slow))
 
     def _awaited(self, coming: Future[Brought]) -> Brought:
         """What the second thread brings. However slow the provider is, the lease is kept meanwhile."""
@@ -313,27 +303,6 @@ class MailboxSync:
             raise brought.error
         return brought.messages
 
-    def _bring(
-        self, stream: Stream, remote_ids: Sequence[str], *, between: Callable[[], None] = lambda: None
-    ) -> Brought:
-        """Fetch and parse a portion at a time, so that memory does not follow the page's weight. Knows no database:
-        it may run in a thread of its own. `between` is called after each message."""
-        messages: list[Incoming] = []
-        waiting: list[RemoteMessage] = []
-        weight = 0
-        error: ProviderError | None = None
-        try:
-            for remote in self.mailbox.fetch(stream, remote_ids) if remote_ids else ():
-                waiting.append(remote)
-                weight += len(remote.raw or b"")
-                between()
-                if len(waiting) == PORTION or weight > PORTION_BYTES:
-                    messages += parse_all(waiting)
-                    waiting, weight = [], 0
-        except ProviderError as failed:
-            error = failed
-        return Brought([*messages, *parse_all(waiting)], error)
-
     def _write(self, stream: Stream, messages: Sequence[Incoming], **page: Any) -> None:
         """A page, as `_write_page` does it, whatever values a message in it has."""
         salvage.write(partial(self._write_page, stream), messages, **page)
@@ -349,8 +318,11 @@ class MailboxSync:
         cursor: SyncCursor | None = None,
         columns: dict[str, object] | None = None,
     ) -> None:
-        """One transaction: fence, rows, cursor, progress."""
+        """One transaction: fence, rows, cursor, progress. Its commit does not wait for the disk: a crash of the
+        database would take rows and cursor back together, and the provider still has them."""
         with transaction.atomic():
+            with database.cursor() as statement:
+                statement.execute("SET LOCAL synchronous_commit TO OFF")
             self._hold()
             written = store.write_page(
                 connection=self.connection,
@@ -388,12 +360,3 @@ class MailboxSync:
 
     def _out_of_time(self) -> bool:
         return time.monotonic() >= self.deadline
-
-
-def parse_all(remotes: Sequence[RemoteMessage]) -> list[Incoming]:
-    """The messages as the parser reads them, in order; those a provider has already parsed pass through. Parsing runs
-    in a bounded child, so no message can stop or bloat this worker. The raw bytes are let go."""
-    raw = [remote for remote in remotes if remote.parsed is None]
-    answers = bounded.shared().parse_many([remote.raw or b"" for remote in raw], [remote.truncated for remote in raw])
-    parsed = iter(answers)
-    return [Incoming(replace(r, raw=None), next(parsed) if r.parsed is None else r.parsed) for r in remotes]

@@ -16,7 +16,7 @@ from django.db import transaction
 from email_sync.models import ChangeKind, FolderCounter, Message, Thread
 from email_sync.records import ROLES, RemoteMessage, RemoteState
 from email_sync.services import changes, store, threads
-from email_sync.services.engine import parse_all
+from email_sync.services.fetching import parse_all
 from email_sync.services.store import Incoming
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import mail

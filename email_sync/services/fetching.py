@@ -1,0 +1,62 @@
+"""From remote ids to parsed messages. Called by the engine, also in a thread of its own: knows no database.
+
+Parsing runs in a bounded child process, so no message can stop or bloat a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from core.errors import ProviderError
+from email_sync.parsing import bounded
+from email_sync.providers.base import MailProvider
+from email_sync.records import RemoteMessage, Stream
+from email_sync.services.store import Incoming
+
+PORTION = 50
+PORTION_BYTES = 8 * 1024 * 1024
+"""So many messages, or so much of them, are parsed at a time: memory does not follow a page's weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a fetch came to; with the provider's error where it failed in between."""
+
+    messages: list[Incoming]
+    error: ProviderError | None = None
+
+
+def prepare() -> None:
+    """Start the parser from this thread: the kernel would end it with a shorter-lived one that did."""
+    bounded.shared().start()
+
+
+def bring(
+    mailbox: MailProvider, stream: Stream, remote_ids: Sequence[str], *, between: Callable[[], None] = lambda: None
+) -> Brought:
+    """Fetch and parse, a portion at a time. `between` is called after each message."""
+    messages: list[Incoming] = []
+    waiting: list[RemoteMessage] = []
+    weight = 0
+    error: ProviderError | None = None
+    try:
+        for remote in mailbox.fetch(stream, remote_ids) if remote_ids else ():
+            waiting.append(remote)
+            weight += len(remote.raw or b"")
+            between()
+            if len(waiting) == PORTION or weight > PORTION_BYTES:
+                messages += parse_all(waiting)
+                waiting, weight = [], 0
+    except ProviderError as failed:
+        error = failed
+    return Brought([*messages, *parse_all(waiting)], error)
+
+
+def parse_all(remotes: Sequence[RemoteMessage]) -> list[Incoming]:
+    """The messages as the parser reads them, in order; those a provider has already parsed pass through. The raw bytes
+    are let go."""
+    raw = [remote for remote in remotes if remote.parsed is None]
+    answers = bounded.shared().parse_many([remote.raw or b"" for remote in raw], [remote.truncated for remote in raw])
+    parsed = iter(answers)
+    return [Incoming(replace(r, raw=None), next(parsed) if r.parsed is None else r.parsed) for r in remotes]
