@@ -123,7 +123,9 @@ def move_row(row: Message, stream: str, state: RemoteState) -> None:
 
 def _remove(connection: Connection, rows: Sequence[Message], cause: str, touched: set[uuid.UUID]) -> int:
     """Tombstones, never deletions: the purge comes after a grace period (`housekeeping.purge_removed`)."""
-    gone = [row for row in rows if row.removed_at is None and not _merge_moved(connection, row, touched)]
+    rows = [row for row in rows if row.removed_at is None]
+    there = _copied(connection, rows)
+    gone = [row for row in rows if row.content_key not in there or not _merge_moved(connection, row, touched)]
     now = timezone.now()
     for row in gone:
         row.removed_at, row.removed_cause = now, cause
@@ -134,12 +136,18 @@ def _remove(connection: Connection, rows: Sequence[Message], cause: str, touched
     return len(gone)
 
 
+def _copied(connection: Connection, rows: Sequence[Message]) -> set[str]:
+    """The content keys of these rows that other rows carry too: in one question, because a folder of a hundred thousand
+    may go at once."""
+    keys = [row.content_key for row in rows if row.content_key]
+    others = Message.objects.present().filter(connection=connection, content_key__in=keys)
+    return set(others.exclude(pk__in=[row.pk for row in rows]).values_list("content_key", flat=True))
+
+
 def _merge_moved(connection: Connection, row: Message, touched: set[uuid.UUID]) -> bool:
     """The same content was seen under a newer row first (the target folder is synced before the source): the older row
     takes over its place, so that ids handed out earlier stay good. In the same folder it is no move but a copy: a mail
     that was delivered twice."""
-    if not row.content_key:
-        return False
     twins = Message.objects.filter(
         connection=connection, content_key=row.content_key, removed_at__isnull=True, pk__gt=row.pk
     ).exclude(stream=row.stream)

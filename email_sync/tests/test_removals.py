@@ -7,11 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.db import connection as database
+from django.db import transaction
+from django.test.utils import CaptureQueriesContext
 
 from core.errors import ProviderRejected, RemoteMissing
 from core.work import WorkStatus
 from email_sync.models import Message
 from email_sync.records import ChangePage, RemoteFolder, Stream
+from email_sync.services import store
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import ident, mail
 from email_sync.tests.memory import Mailbox, Memory
@@ -135,3 +139,13 @@ def test_folder_with_an_endless_name_does_not_stop_the_mailbox(
     fill(account.box, 2)
     assert account.sync().status == WorkStatus.DONE
     assert Message.objects.count() == 2
+
+
+def test_large_removal_asks_no_question_for_each_message(account: Account) -> None:
+    fill(account.box, 300)
+    account.sync()
+    gone = list(Message.objects.values_list("remote_id", flat=True))
+    with transaction.atomic(), CaptureQueriesContext(database) as queries:
+        store.write_page(connection=account.connection, stream="inbox", removed=gone)
+    assert Message.objects.present().count() == 0
+    assert len(queries) < 15
