@@ -15,12 +15,14 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
+from core.errors import InvalidInput
 from workspaces.runtime.console import Console
 from workspaces.runtime.embedded import EmbeddedServer
 from workspaces.runtime.supervisor import Program, Supervisor
@@ -121,7 +123,15 @@ def _prepare_database(console: Console) -> None:
     console.line("up", "bringing the database up to date")
     call_command("migrate", interactive=False, verbosity=0)
     call_command("createcachetable", verbosity=0)
-    _announce(console, bootstrap.first_start())
+    _announce(console, _first_start())
+
+
+def _first_start() -> bootstrap.FirstStart | None:
+    try:
+        return bootstrap.first_start()
+    except InvalidInput as error:
+        words = " ".join(chain.from_iterable(error.fields.values()))
+        raise CannotStart(f"The owner cannot be made: {words} Mend OWNER_EMAIL.") from error
 
 
 def _announce(console: Console, first: bootstrap.FirstStart | None) -> None:
