@@ -160,9 +160,13 @@ def _archive(mailbox: MailProvider, entry: LocalChange, value: bool) -> None:
 
 
 def _follow(message: Message, state: RemoteState) -> None:
+    """Where another row has that id by now, the next changes put the two together."""
     with transaction.atomic():
         one_writer(message.connection_id)
         row = Message.objects.select_for_update().get(pk=message.pk)
+        same = Message.objects.filter(connection=row.connection_id, remote_id=state.remote_id)
+        if same.exclude(pk=row.pk).exists():
+            return
         if row.remote_id != state.remote_id or list(state.folder_ids) != row.folder_ids:
             stream = state.folder_ids[0] if row.stream in row.folder_ids and state.folder_ids else row.stream
             store.move_row(row, stream, state)

@@ -6,12 +6,13 @@ only; messages whose remote id changed although they are the same (a new UIDVALI
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from email_sync.models import Message
 from email_sync.records import RemoteState
-from email_sync.services import store
+from email_sync.services import bulk, store
 from integrations.models import Connection
 
 REMOVAL_FLOOR = 50
@@ -44,26 +45,37 @@ def compare(connection: Connection, stream: str, states: Sequence[RemoteState]) 
     elsewhere = store.stored_ids(connection, [i for i in remote if i not in stored])
     gone = stored - remote.keys()
     missing = remote.keys() - stored - elsewhere
-    followed = _follow(connection, stream, gone, [remote[i] for i in missing])
-    known = [state for remote_id, state in remote.items() if remote_id not in missing or remote_id in followed.values()]
+    followed = _follow(connection, stream, gone, [state for i, state in remote.items() if i in missing])
+    missing -= set(followed.values())
     return Difference(
-        known=known,
-        missing=[i for i in remote if i in missing and i not in followed.values()],
+        known=[state for remote_id, state in remote.items() if remote_id not in missing],
+        missing=[remote_id for remote_id in remote if remote_id in missing],
         gone=sorted(gone - followed.keys()),
     )
 
 
 def _follow(connection: Connection, stream: str, gone: set[str], missing: Sequence[RemoteState]) -> dict[str, str]:
-    """Point rows that are gone by id at the same content under a new id; old remote id → new one."""
-    by_content = {state.content_key: state for state in missing if state.content_key}
-    if not gone or not by_content:
-        return {}
+    """Point rows that are gone by id at the same content under a new id; old remote id → new one. An id that a removed
+    row holds is that row's: it is taken up again when its message is fetched."""
+    held = set(
+        Message.objects.filter(connection=connection, remote_id__in=[s.remote_id for s in missing]).values_list(
+            "remote_id", flat=True
+        )
+    )
+    by_content: defaultdict[str, list[RemoteState]] = defaultdict(list)
+    for state in missing:
+        if state.content_key and state.remote_id not in held:
+            by_content[state.content_key].append(state)
     followed: dict[str, str] = {}
+    moved: list[Message] = []
     rows = Message.objects.filter(connection=connection, stream=stream, content_key__in=list(by_content))
-    for row in rows.select_for_update().order_by("id"):
-        if row.remote_id in gone and (state := by_content.pop(row.content_key, None)) is not None:
+    for row in rows.select_for_update().order_by("id") if gone else ():
+        if row.remote_id in gone and by_content[row.content_key]:
+            state = by_content[row.content_key].pop(0)
             followed[row.remote_id] = state.remote_id
-            store.move_row(row, stream, state)
+            store.place(row, stream, state)
+            moved.append(row)
+    bulk.update(store.PLACE_COLUMNS, moved)
     return followed
 
 

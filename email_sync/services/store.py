@@ -115,10 +115,15 @@ def _adopt(
 
 def move_row(row: Message, stream: str, state: RemoteState) -> None:
     """Point a row at the message's new remote id; its own id, thread and links stay. The caller updates its flags."""
+    place(row, stream, state)
+    row.save(update_fields=[*PLACE_COLUMNS, "updated_at"])
+
+
+def place(row: Message, stream: str, state: RemoteState) -> None:
+    """What `move_row` says, without writing it."""
     row.remote_id, row.stream = state.remote_id, stream
     row.folder_ids, row.content_key = list(state.folder_ids), state.content_key
     row.removed_at, row.removed_cause = None, ""
-    row.save(update_fields=[*PLACE_COLUMNS, "updated_at"])
 
 
 def _remove(connection: Connection, rows: Sequence[Message], cause: str, touched: set[uuid.UUID]) -> int:
