@@ -17,7 +17,7 @@ from typing import Protocol
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Greatest, Now
 
 from core.errors import (
@@ -39,7 +39,7 @@ from integrations.models import Connection, SyncRun, SyncState
 
 logger = logging.getLogger("patchbay.sync")
 
-LEASE_SECONDS = 90.0
+LEASE_SECONDS = 60.0
 """How long a silent worker keeps a run; every committed page extends it."""
 SLICE_SECONDS = 40.0
 """After this an engine hands the run back, so that others get their turn."""
@@ -162,9 +162,11 @@ def _after_slice(run: SyncRun, connection: Connection, *, more: bool) -> bool:
     run.finish()
     connection.note_success()
     Connection.objects.filter(pk=connection.pk).update(last_synced_at=Now())
-    SyncState.objects.filter(connection=connection, type=run.type).update(
-        last_synced_at=Now(), failures=0, next_sync_at=Now() + timedelta(seconds=settings.SYNC_INTERVAL_SECONDS)
-    )
+    states = SyncState.objects.filter(connection=connection, type=run.type)
+    states.update(last_synced_at=Now(), failures=0)
+    # Somebody asked for another look while this run was under way: it may have looked too early, so that one stays due.
+    asked_meanwhile = Q(next_sync_at__gt=run.started_at, next_sync_at__lte=Now())
+    states.exclude(asked_meanwhile).update(next_sync_at=Now() + timedelta(seconds=settings.SYNC_INTERVAL_SECONDS))
     return False
 
 

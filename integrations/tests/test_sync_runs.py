@@ -27,6 +27,7 @@ from integrations.models import Connection, SyncRun, SyncState
 from integrations.services import sync_runs
 from integrations.tests.engines import EmailEngine
 from integrations.tests.factories import ConnectionFactory, SyncRunFactory
+from workspaces.models import ClockTimestamp
 
 
 @pytest.fixture
@@ -99,6 +100,20 @@ def test_finished_run_clears_the_error_and_sets_the_next_time(behave: Any) -> No
     assert (connection.status, connection.last_error_message) == ("active", "")
     assert connection.last_synced_at is not None
     assert SyncState.objects.get().next_sync_at > connection.last_synced_at
+
+
+@pytest.mark.django_db
+def test_look_asked_for_during_a_run_stays_due_after_it(behave: Any) -> None:
+    connection = ConnectionFactory()
+    run = start(connection)
+
+    def asked(_: SyncRun) -> bool:
+        SyncState.objects.update(next_sync_at=ClockTimestamp())
+        return False
+
+    behave(asked)
+    sync_runs.execute(run.pk)
+    assert SyncState.objects.filter(next_sync_at__lte=ClockTimestamp()).exists()
 
 
 @pytest.mark.django_db
