@@ -178,7 +178,13 @@ class MailboxSync:
         for chunk in chunks[:-1]:
             self._write(stream, self._fetch(stream, chunk))
         last = self._fetch(stream, [*chunks[-1], *missing])
-        known = [state for state in updated if state.remote_id not in missing]
+        here = {*added, *(state.remote_id for state in updated)}
+        removed = [remote_id for remote_id in removed if remote_id not in here]
+        fetched = set(missing)
+        known = [state for state in updated if state.remote_id not in fetched]
+        while len(known) + len(removed) > PAGE * 10:  # "mark all as read" of a large folder, or a folder emptied
+            self._write(stream, [], updated=known[: PAGE * 5], removed=removed[: PAGE * 5])
+            known, removed = known[PAGE * 5 :], removed[PAGE * 5 :]
         if last or known or removed or next_cursor != cursor.cursor:
             self._write(stream, last, updated=known, removed=removed, cursor=cursor, columns={"cursor": next_cursor})
 

@@ -15,7 +15,7 @@ from core.errors import ProviderRejected, RemoteMissing
 from core.work import WorkStatus
 from email_sync.models import Message
 from email_sync.records import ChangePage, RemoteFolder, Stream
-from email_sync.services import store
+from email_sync.services import engine, store
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import ident, mail
 from email_sync.tests.memory import Mailbox, Memory
@@ -149,3 +149,27 @@ def test_large_removal_asks_no_question_for_each_message(account: Account) -> No
         store.write_page(connection=account.connection, stream="inbox", removed=gone)
     assert Message.objects.present().count() == 0
     assert len(queries) < 15
+
+
+def test_change_of_a_whole_large_folder_is_written_in_parts(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One transaction over all of it would keep every click waiting, and may take longer than a statement can."""
+    monkeypatch.setattr(engine, "PAGE", 5)
+    fill(account.box, 120)
+    account.sync()
+    for number, remote_id in enumerate(list(account.box.messages)):
+        if number < 30:
+            account.box.remove(remote_id)
+        else:
+            account.box.flag(remote_id, read=True, starred=True)
+    sizes: list[int] = []
+    write_page = store.write_page
+
+    def measured(**page: Any) -> Any:
+        sizes.append(len(page["updated"]) + len(page["removed"]))
+        return write_page(**page)
+
+    monkeypatch.setattr(store, "write_page", measured)
+    account.sync()
+    assert max(sizes) <= 50
+    assert picture(account) == truth(account.box)
+    check_counters(account)
