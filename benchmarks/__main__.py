@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 import tempfile
 import traceback
@@ -31,6 +32,7 @@ def options() -> argparse.Namespace:
 
 def main() -> int:
     chosen = options()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # servers and folders go in either way
     results = Path(tempfile.mkdtemp(prefix="patchbay-bench-results-")) / "results.jsonl"
     failed = False
     with surroundings() as folder:
