@@ -299,7 +299,7 @@ class MailboxSync:
             except TimeoutError:
                 if coming.done():
                     raise
-                self._hold()
+                self._hold_on()
 
     def _kept(self, stream: Stream, brought: Brought) -> list[Incoming]:
         """The messages. Where the provider failed in between, what came is kept and the error goes on up: the same
@@ -343,12 +343,18 @@ class MailboxSync:
             self._count(written)
 
     def _hold(self) -> None:
+        """Before a write: the fence is ours, and the run gets on."""
         self.run.hold(lease_seconds=LEASE_SECONDS, attempts=0)
+        self.held_at = time.monotonic()
+
+    def _hold_on(self) -> None:
+        """While nothing is written. It is no progress: a worker that dies here again and again still counts as such."""
+        self.run.hold(lease_seconds=LEASE_SECONDS)
         self.held_at = time.monotonic()
 
     def _hold_if_slow(self) -> None:
         if time.monotonic() - self.held_at > HOLD_AGAIN_SECONDS:
-            self._hold()
+            self._hold_on()
 
     def _move(self, cursor: SyncCursor, columns: dict[str, object]) -> None:
         for name, value in columns.items():
