@@ -127,6 +127,12 @@ class Scene:
         self.killed.append("worker" if whole_worker else "pool")
         self.ask(TIME_PASSES)
 
+    def kill_web(self) -> None:
+        """The processes that answer requests; gunicorn's first one starts others."""
+        for process in self.product.children()["web"].children():
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
     # --- comparing ------------------------------------------------------------------------------------------------
 
     def undisturbed(self, connection: str) -> dict[str, list[str]]:

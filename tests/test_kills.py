@@ -7,9 +7,13 @@ services. The points are random with a fixed seed.
 
 from __future__ import annotations
 
+import http.client
+import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from imaplib import Time2Internaldate
 from pathlib import Path
@@ -26,9 +30,15 @@ from tests.running import Product
 from workspaces.runtime.embedded import EmbeddedServer
 
 KILLS = 20
+SENDS = 10
 MESSAGES = 2000
 QUOTA = 100_000_000
 MAIL = "ada@kills.example"
+SENDERS_DIED = """
+    UPDATE email_sync_submission SET lease_until = now() - interval '1 second' WHERE lease_until IS NOT NULL
+"""
+REQUESTS_DIED = "UPDATE workspaces_idempotencyrecord SET lease_until = now() - interval '1 second'"
+"""Time goes by after the last kill."""
 LABELS = {"INBOX": "in_inbox", "SENT": "in_sent", "DRAFT": "in_drafts", "TRASH": "in_trash", "SPAM": "in_spam"}
 
 
@@ -144,6 +154,70 @@ def test_worker_killed_twenty_times_in_first_syncs_of_gmail_ends_in_the_same_row
     for email, connection in begun.items():
         assert _holds_what_gmail_has(stage, connection, simulator, email) == MESSAGES
     _tell(stage, capsys, f"Gmail, {len(begun)} mailboxes of {MESSAGES}", time.monotonic() - began)
+
+
+@pytest.mark.services
+def test_web_server_killed_while_it_sends_sends_each_mail_at_most_once_and_tells_the_truth(
+    stage: Scene, simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The caller asks again with the same key, as it should. What Gmail took is found in Sent; what it did not take is
+    never called sent."""
+    sender = "sender@kills.example"
+    simulator.create_account("google", sender)
+    connection = stage.visitor.connect_google(simulator, sender)
+    stage.wait_until(lambda: stage.ended(connection), "the first sync")
+    slowed = simulator.fault("latency", operation="gmail.users.messages.send", seconds=0.4)
+    requests = [Request(stage, connection, f"{connection}-{number}") for number in range(SENDS)]
+    for request in requests:
+        asking = threading.Thread(target=request.ask)
+        asking.start()
+        threading.Event().wait(stage.dice.uniform(0, 1.0))
+        stage.kill_web()
+        asking.join(timeout=30)
+        stage.wait_until(lambda: stage.product.get("/healthz")[0] == 200, "a new web server")
+    simulator.remove_fault(slowed)
+    stage.ask(SENDERS_DIED)
+    stage.ask(REQUESTS_DIED)
+    for request in requests:
+        stage.wait_until(request.answered, f"an answer to {request.key}")
+    taken = Counter(mail["subject"] for mail in simulator.sent(account=sender))
+    for request in requests:
+        assert taken[request.key] <= 1, "sent twice"
+        wanted = "sent" if taken[request.key] else "unconfirmed"
+        stage.wait_until(lambda request=request, wanted=wanted: request.stage() == wanted, f"{wanted}: {request.key}")
+    with capsys.disabled():
+        print(f"\n{SENDS} sends with the web server killed: {taken.total()} taken, none twice")
+
+
+@dataclass
+class Request:
+    """One mail that somebody wants to send, however often they must ask."""
+
+    scene: Scene
+    connection: str
+    key: str
+    status: int = 0
+
+    def ask(self) -> int:
+        body = {"to": ["bob@example.com"], "subject": self.key, "body": "Hello", "connectionId": self.connection}
+        port, token = self.scene.product.port, self.scene.visitor.token
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", "Idempotency-Key": self.key}
+        try:
+            client.request("POST", "/api/v1/integrations/email/send", json.dumps(body), headers)
+            self.status = client.getresponse().status
+        except (OSError, http.client.HTTPException):
+            self.status = 0
+        finally:
+            client.close()
+        return self.status
+
+    def answered(self) -> bool:
+        return self.status == 201 or self.ask() == 201
+
+    def stage(self) -> str:
+        [(stage,)] = self.scene.ask("SELECT stage FROM email_sync_submission WHERE subject = %s", self.key)
+        return str(stage)
 
 
 @pytest.mark.services
