@@ -1,4 +1,5 @@
-"""A dump of the database that another machine can be started from, made with the wheel's own `pg_dump`.
+"""A dump of the database that another machine can be started from, made with a `pg_dump` of the server's
+version where there is one, else the wheel's.
 
 Called by `manage.py backup`. Promised: the file is there whole or not at all; the password goes by the environment and
 never onto a command line; the keys that open sealed values are not in it, and the caller is told where they are.
@@ -7,6 +8,8 @@ never onto a command line; the keys that open sealed values are not in it, and t
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +42,7 @@ def dump(target: Path, progress: Callable[[int], None]) -> int:
 
 def _run(part: Path, progress: Callable[[int], None]) -> None:
     connection.ensure_connection()  # starts or joins the embedded server
-    command = [str(programs() / "pg_dump"), "--format=custom", "--no-owner", "--no-privileges"]
+    command = [str(program("pg_dump", server_version())), "--format=custom", "--no-owner", "--no-privileges"]
     part.touch(mode=0o600)
     with part.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, env=_surroundings())
@@ -55,6 +58,29 @@ def _watch(process: subprocess.Popen[bytes], part: Path, progress: Callable[[int
             return process.communicate(timeout=POLL_SECONDS)[1].decode("utf-8", "replace")
         except subprocess.TimeoutExpired:
             progress(part.stat().st_size)
+
+
+def server_version() -> int:
+    """The major version of the connected server."""
+    return int(connection.connection.info.server_version) // 10_000
+
+
+def program(name: str, version: int) -> Path:
+    """PostgreSQL's program of that version, from the wheel, the path or Debian's folder; else the wheel's, which is
+    newer. An older `pg_restore` cannot read what a newer `pg_dump` wrote, so the server's own version comes first."""
+    wheel = programs() / name
+    found = shutil.which(name)
+    for candidate in (wheel, Path(found or wheel), Path(f"/usr/lib/postgresql/{version}/bin") / name):
+        if candidate.exists() and _version_of(candidate) == version:
+            return candidate
+    return wheel
+
+
+def _version_of(program: Path) -> int:
+    """`pg_dump (PostgreSQL) 15.19 (Debian …)` → 15; 0 where it does not say."""
+    said = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"\(PostgreSQL\) (\d+)", said)
+    return int(found[1]) if found else 0
 
 
 def _surroundings() -> dict[str, str]:

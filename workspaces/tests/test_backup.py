@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from workspaces.models import Workspace
-from workspaces.runtime.embedded import programs
+from workspaces.runtime.backup import program, server_version
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,7 +38,12 @@ def test_backup_restored_elsewhere_has_the_same_rows(tmp_path: Path) -> None:
     try:
         surroundings = {"PATH": os.defpath, "PGHOST": info.host, "PGPORT": str(info.port), "PGUSER": info.user}
         surroundings["PGPASSWORD"] = info.password
-        command = [str(programs() / "pg_restore"), "--dbname=restored_copy", "--no-owner", "--exit-on-error"]
+        command = [
+            str(program("pg_restore", server_version())),
+            "--dbname=restored_copy",
+            "--no-owner",
+            "--exit-on-error",
+        ]
         subprocess.run([*command, str(tmp_path / "deep" / "hub.dump")], check=True, env=surroundings)
         with psycopg.connect(**address, dbname="restored_copy") as copy:
             assert copy.execute("SELECT name FROM workspaces_workspace").fetchall() == [("Kept",)]
