@@ -78,7 +78,7 @@ TOPICS: tuple[Topic, ...] = (
             Variable("DATA_DIR", "str", ".data", "Folder of all state that is not in a server named below."),
             Variable("LOG_LEVEL", "level", "INFO", "DEBUG, INFO, WARNING or ERROR."),
             Variable("WEB_WORKERS", "count", "2", "Web processes of `manage.py up`, four threads each."),
-            Variable("WORKER_CONCURRENCY", "count", "2", "Processes of the Celery worker of `manage.py up`."),
+            Variable("WORKER_CONCURRENCY", "count", "2", "Syncs that `manage.py up` does at a time."),
             Variable(
                 "PROCESS_ROLE", "str", "", "What this process is; set by the product itself (web), not by operators."
             ),
