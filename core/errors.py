@@ -81,6 +81,14 @@ class NeedsReauth(Conflict):
     default_message = "The provider no longer accepts this connection. Connect the account again."
 
 
+class TooLarge(HubError):
+    """413: more than can be taken; the message names the limit."""
+
+    status = 413
+    default_code = "too_large"
+    default_message = "This is too large."
+
+
 class UnsupportedOperation(HubError):
     """422: the provider has no such operation."""
 
@@ -112,6 +120,10 @@ class ProviderUnavailable(ProviderError):
     default_message = "The provider did not answer."
 
 
+class ProviderUnreached(ProviderUnavailable):
+    """Nothing of the request left, so it surely had no effect: another provider may be asked instead."""
+
+
 class ProviderOutcomeUnknown(ProviderUnavailable):
     """The request left but no answer came: it may or may not have taken effect. Never repeat a send on this."""
 
@@ -131,12 +143,26 @@ class ProviderRateLimited(ProviderError):
         self.retry_after = retry_after
 
 
+class BudgetSpent(ProviderRateLimited):
+    """503: our own count of the provider's budget says wait. The provider was not asked."""
+
+    status = 503
+    default_code = "budget_spent"
+    default_message = "The provider's budget for this account is spent for now."
+
+
 class ProviderAuthError(ProviderError):
     """The provider refused the credential. The engine refreshes once, then the connection needs its user."""
 
     status = 409
     default_code = "needs_reauth"
     default_message = "The provider refused the credential."
+
+    def __init__(self, message: str = "", *, code: str = "", claims: str = "") -> None:
+        super().__init__(message, code=code)
+        self.claims = claims
+        """What the next token has to be asked with, as JSON (OpenID Connect Core 5.5); "" where any fresh one will
+        do."""
 
 
 class ProviderRejected(ProviderError):
@@ -145,6 +171,13 @@ class ProviderRejected(ProviderError):
     status = 422
     default_code = "provider_rejected"
     default_message = "The provider refused this."
+
+
+class CredentialsRejected(ProviderRejected):
+    """422: the vendor refuses the key of a workspace's integration; an ADMIN has to give another."""
+
+    default_code = "credentials_rejected"
+    default_message = "The provider refused the credentials."
 
 
 class CursorExpired(ProviderError):
@@ -159,6 +192,14 @@ class RemoteMissing(ProviderError):
     status = 404
     default_code = "not_found"
     default_message = "The provider no longer has this."
+
+
+class RemoteChanged(ProviderError):
+    """Internal: the provider has this object still, but not as it was last seen here (changed meanwhile)."""
+
+    status = 409
+    default_code = "conflict"
+    default_message = "The provider has another version of this."
 
 
 class LeaseLost(HubError):

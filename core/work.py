@@ -41,8 +41,9 @@ class WorkQuerySet(models.QuerySet[Any]):
             | Q(status=WorkStatus.RUNNING, lease_until__lt=Now())
         )
 
-    def claim(self, pk: object, *, lease_seconds: float) -> Any | None:
-        """Take one due row: one conditional UPDATE that raises the fence. None where another worker has it."""
+    def claim(self, pk: object, *, lease_seconds: float, **columns: object) -> Any | None:
+        """Take one due row: one conditional UPDATE that raises the fence and sets `columns`. None where another worker
+        has it."""
         taken = (
             self.filter(pk=pk)
             .due()
@@ -52,6 +53,7 @@ class WorkQuerySet(models.QuerySet[Any]):
                 attempts=F("attempts") + 1,
                 lease_until=Now() + timedelta(seconds=lease_seconds),
                 started_at=models.functions.Coalesce("started_at", Now()),
+                **columns,
             )
         )
         if not taken:

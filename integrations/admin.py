@@ -262,6 +262,7 @@ def sync_words(sync: standing.SyncStanding) -> str:
     if sync.next_sync_at is not None:
         words.append(f"next at {sync.next_sync_at:%Y-%m-%d %H:%M:%S} UTC")
     words += [f"held back: {reason}" for reason in sync.held]
+    words += [f"{trouble.folder} does not sync: {trouble.problem}" for trouble in sync.troubles]
     return " · ".join(words)
 
 

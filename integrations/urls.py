@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from integrations import views
+from integrations.views import connections as views
 
 app_name = "integrations"
 
@@ -15,6 +15,7 @@ urlpatterns = [
     path("connections/imap", views.ConnectImap.as_view(), name="connect-imap"),
     path("connections/<str:connection_id>", views.ConnectionDetail.as_view(), name="connection"),
     path("connections/<str:connection_id>/status", views.ConnectionStatus.as_view(), name="connection-status"),
+    path("connections/<str:connection_id>/purge", views.PurgeDetail.as_view(), name="connection-purge"),
     path("connections/<str:connection_id>/sync", views.Sync.as_view(), name="connection-sync"),
     path("connections/<str:connection_id>/refresh", views.Refresh.as_view(), name="connection-refresh"),
 ]

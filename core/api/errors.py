@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -94,8 +95,10 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500; Django itself has logged the traceback."""
-    return _plain(request, 500) or defaults.server_error(request)
+    """Django's handler500; Django itself has logged the traceback. A database that is away is a pause and no error,
+    also where a middleware met it before any view."""
+    away = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
+    return _plain(request, 503 if away else 500) or defaults.server_error(request)
 
 
 class ApiErrorMiddleware:

@@ -16,6 +16,7 @@ ERROR: dict[str, Any] = {
         "error": {
             "type": "object",
             "required": ["code", "message", "requestId"],
+            "additionalProperties": True,
             "properties": {
                 "code": {"type": "string", "description": "A stable word to branch on.", "examples": ["not_found"]},
                 "message": {"type": "string", "description": "For people."},

@@ -1,6 +1,7 @@
 """How often a token and a workspace may call: requests per minute, shared by all processes through Django's cache.
 
 Default throttles of every view; rates are `THROTTLE_TOKEN_PER_MINUTE` and `THROTTLE_WORKSPACE_PER_MINUTE` (0 is off).
+`AddressThrottle` (`THROTTLE_ADDRESS_PER_MINUTE`) is for the views that take no token.
 The count slides: the last minute's is faded out over this one, so that a client cannot take twice its rate at the turn
 of a minute. Where the cache is away, each process counts for itself until it is back (documented local limit).
 """
@@ -83,6 +84,19 @@ class WorkspaceThrottle(_RateThrottle):
         """The workspace's id."""
         workspace = getattr(request.auth, "workspace_id", None)
         return None if workspace is None else str(workspace)
+
+
+class AddressThrottle(_RateThrottle):
+    """Per network address, for addresses of ours that providers call without a token. Behind a proxy all callers share
+    its address, and one count."""
+
+    scope = "address"
+    setting = "THROTTLE_ADDRESS_PER_MINUTE"
+    per_minute = 12_000
+
+    def identity(self, request: Request) -> str | None:
+        """The caller's address."""
+        return str(request.META.get("REMOTE_ADDR") or "unknown")
 
 
 def seconds_to_wait(key: str, limit: int, now: float) -> float | None:

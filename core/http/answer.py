@@ -68,10 +68,14 @@ class Response:
             raise ProviderUnavailable(f"{self.host} answered with something that is not JSON.") from error
 
     def json_object(self) -> dict[str, Any]:
-        """The body as a JSON object; ProviderUnavailable where it is none."""
+        """The body as a JSON object; ProviderUnavailable where it is none, or where a 2xx carries an error: an empty
+        list must not be read out of it (reference reliability R7)."""
         value = self.json()
         if not isinstance(value, dict):
             raise ProviderUnavailable(f"{self.host} answered with JSON of another form than expected.")
+        if self.ok and isinstance(value.get("error"), dict):
+            words = clean_words(_first_words(value["error"]))
+            raise ProviderUnavailable(f"{self.host} answered {self.status} with an error: {words}")
         return value
 
 

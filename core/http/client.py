@@ -16,7 +16,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from core.errors import InvalidInput, ProviderOutcomeUnknown, ProviderUnavailable
+from core.errors import InvalidInput, ProviderOutcomeUnknown, ProviderUnavailable, ProviderUnreached
 from core.http import transport
 from core.http.answer import REDIRECTS, Response
 from core.http.body import BadBody, TooLarge, read_body
@@ -60,16 +60,19 @@ def request(
 
     `timeout` bounds everything in seconds, redirects included. `max_bytes` caps the body both packed and unpacked.
     `params` are merged into the URL's query; None values are left out. `idempotent` says that repeating does no harm
-    (default by method). `secret_url` keeps the path out of the log, for hook URLs that are a credential in themselves.
+    (default by method). `secret_url`: the URL is a credential in itself (a hook's), so its path is never logged and
+    plain http carries it only where it may carry secrets.
 
     EgressRefused: the address may not be reached. InvalidInput: the URL or a header is malformed.
-    ProviderUnavailable: no answer and nothing happened, or repeating is harmless. ProviderOutcomeUnknown: the rest.
+    ProviderUnavailable: no answer and nothing happened, or repeating is harmless; ProviderUnreached where nothing of it
+    left. ProviderOutcomeUnknown: the rest.
     """
     method = method.upper()
     repeatable = method in IDEMPOTENT_METHODS if idempotent is None else idempotent
     target = _target(url, params)
     prepared = httpx.Request(method, target, headers=_headers(headers, bearer, json), **_body(json, data, content))
-    opened_only = prepared.url.scheme == "http" and (bool(bearer) or _carries_secret(headers, params, data, json))
+    secret = bool(bearer) or secret_url or _carries_secret(headers, params, data, json)
+    opened_only = prepared.url.scheme == "http" and secret
     call = _Call(time.monotonic() + timeout, max_bytes, repeatable, opened_only, secret_url)
     response = call.send(prepared)
     for _ in range(MAX_REDIRECTS):
@@ -107,14 +110,19 @@ class _Call:
 
     def _exchange(self, prepared: httpx.Request) -> Response:
         """A pooled connection may have died in the pool: what may be repeated is repeated once, on a new one."""
-        fresh = not self.repeatable
+        fresh, left = not self.repeatable, False
         while True:
             attempt = transport.Attempt(self.deadline)
             try:
                 return self._once(prepared, attempt, fresh=fresh)
             except (*_BROKEN, httpcore.TimeoutException, BadBody) as error:
+                left = left or attempt.written
                 if fresh or attempt.connected or not isinstance(error, _BROKEN):
-                    raise self._lost(prepared, attempt, error) from error
+                    raise self._lost(prepared, error, left=left) from error
+            except ProviderUnavailable as error:  # of `core.egress`: no connection came about
+                if left:
+                    raise
+                raise ProviderUnreached(error.message, code=error.code) from error
             fresh = True
 
     def _once(self, prepared: httpx.Request, attempt: transport.Attempt, *, fresh: bool) -> Response:
@@ -125,15 +133,16 @@ class _Call:
         elapsed = time.monotonic() - started
         return Response(answer.status, headers, content, str(prepared.url), self.repeatable, elapsed)
 
-    def _lost(self, prepared: httpx.Request, attempt: transport.Attempt, error: Exception) -> ProviderUnavailable:
-        """What the lack of a whole answer means."""
+    def _lost(self, prepared: httpx.Request, error: Exception, *, left: bool) -> ProviderUnavailable:
+        """What the lack of a whole answer means. `left`: some of the request did."""
         reason = str(error) if isinstance(error, BadBody) else "the connection broke before the answer was complete"
         if isinstance(error, httpcore.TimeoutException):
             reason = "no complete answer came in time"
         message = f"The server {prepared.url.host} failed: {reason}."
-        if attempt.written and not self.repeatable:
-            return ProviderOutcomeUnknown(message)
-        return ProviderUnavailable(message, code=TOO_LARGE if isinstance(error, TooLarge) else "")
+        code = TOO_LARGE if isinstance(error, TooLarge) else ""
+        if not left:
+            return ProviderUnreached(message, code=code)
+        return (ProviderUnavailable if self.repeatable else ProviderOutcomeUnknown)(message, code=code)
 
 
 def _target(url: str, params: Fields | None) -> httpx.URL:

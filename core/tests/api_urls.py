@@ -146,6 +146,15 @@ def broken(request: HttpRequest) -> HttpResponse:
     raise ValueError("secret detail")
 
 
+def without_database(get_response: Any) -> Any:
+    """A middleware that meets a database that is away, before any view."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        raise OperationalError("FATAL: the database system is starting up")
+
+    return answer
+
+
 urlpatterns = [
     path("api/fail/<str:how>", Fail.as_view()),
     path("api/echo", Echo.as_view()),

@@ -164,3 +164,11 @@ def test_handlers_speak_json_under_the_api_and_html_elsewhere(rf: RequestFactory
     assert (under.status_code, outside.status_code) == (status, status)
     assert under["Content-Type"] == "application/json"
     assert outside["Content-Type"].startswith("text/html")
+
+
+def test_database_that_is_away_before_any_view_is_a_pause_and_no_error(api: Client, settings: Any) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "core.tests.api_urls.without_database"]
+    response = api.get("/api/plain")
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "unavailable")
+    assert int(response["Retry-After"]) > 0
+    assert "starting up" not in response.content.decode()

@@ -26,6 +26,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]
     """A cache of this test's own; the throttles of a view are DRF's to read, so they are set here too."""
     monkeypatch.setattr(throttling, "cache", LocMemCache(uuid.uuid4().hex, {}))
     monkeypatch.setattr(throttling, "_held", {})
+    monkeypatch.setattr(throttling, "WINDOW", 60)
     settings.THROTTLE_TOKEN_PER_MINUTE = 5
     settings.THROTTLE_WORKSPACE_PER_MINUTE = 8
     with time_machine.travel(MINUTE, tick=False):

@@ -183,6 +183,7 @@ def test_request_name_that_changes_its_answer_reaches_the_checked_address_under_
         {"data": {"client_secret": "s"}},
         {"params": {"refresh_token": "r"}},
         {"json": {"password": "p"}},
+        {"secret_url": True},
     ],
 )
 def test_request_secret_over_plain_http_needs_an_opened_network(

@@ -210,3 +210,10 @@ def test_response_text_is_decoded_by_its_charset(body: bytes, kind: str, text: s
 
 def test_response_headers_ignore_case() -> None:
     assert response(200, etag='"1"').headers["ETag"] == '"1"'
+
+
+def test_json_object_of_a_success_that_carries_an_error_is_no_answer() -> None:
+    with pytest.raises(ProviderUnavailable, match="answered 200 with an error: Backend broke"):
+        response(200, {"error": {"code": 500, "message": "Backend broke"}}).json_object()
+    assert response(400, {"error": {"message": "No"}}).json_object() == {"error": {"message": "No"}}
+    assert response(200, {"error": None, "id": "a"}).json_object()["id"] == "a"

@@ -10,7 +10,7 @@ import tracemalloc
 import pytest
 
 from core import http
-from core.errors import ProviderOutcomeUnknown, ProviderUnavailable
+from core.errors import ProviderOutcomeUnknown, ProviderUnavailable, ProviderUnreached
 from core.tests.conftest import Serve
 from core.tests.servers import LoopbackServer, answer, at_most, failing, replying
 
@@ -54,6 +54,14 @@ def test_request_body_at_the_cap_is_taken_and_beyond_it_refused(serve: Serve) ->
     assert len(http.request("GET", server.url, max_bytes=1000).content) == 1000
     with pytest.raises(ProviderUnavailable, match="larger than 999 bytes"):
         http.request("GET", server.url, max_bytes=999)
+
+
+@pytest.mark.parametrize(("method", "kind"), [("GET", ProviderUnavailable), ("POST", ProviderOutcomeUnknown)])
+def test_request_answer_too_large_carries_its_code(serve: Serve, method: str, kind: type[ProviderUnavailable]) -> None:
+    server = serve(replying(answer(200, b"x" * 1000)))
+    with pytest.raises(kind) as caught:
+        http.request(method, server.url, max_bytes=999)
+    assert (type(caught.value), caught.value.code) == (kind, http.TOO_LARGE)
 
 
 def test_request_endless_body_is_cut_at_the_cap(serve: Serve) -> None:
@@ -124,6 +132,27 @@ def test_request_broken_answer_to_a_get_is_unavailable(serve: Serve, sent: bytes
     assert type(caught.value) is ProviderUnavailable
 
 
+def test_request_that_left_on_a_connection_that_died_is_not_said_to_have_stayed(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answers_once(stream: socket.socket, _: bytes) -> bool:
+        if len(server.requests) > 1:
+            return False
+        stream.sendall(answer())
+        return True
+
+    def nobody_there(*_: object, **__: object) -> socket.socket:
+        raise ProviderUnavailable("gone")
+
+    server = serve(answers_once)
+    http.request("POST", server.url, json={}, idempotent=True)
+    monkeypatch.setattr("core.egress.connect", nobody_there)
+    with pytest.raises(ProviderUnavailable) as lost:
+        http.request("POST", server.url, json={}, idempotent=True)
+    assert type(lost.value) is ProviderUnavailable
+    assert len(server.requests) == 2
+
+
 @pytest.mark.parametrize("sent", BROKEN.values(), ids=BROKEN.keys())
 def test_request_broken_answer_to_a_post_leaves_the_outcome_unknown(serve: Serve, sent: bytes) -> None:
     server = serve(failing(sent))
@@ -156,18 +185,18 @@ def test_request_silent_server_outcome_follows_idempotency(
     assert len(server.requests) == 1
 
 
-def test_request_closed_port_is_unavailable_even_for_a_post() -> None:
+def test_request_closed_port_is_surely_not_reached() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     with pytest.raises(ProviderUnavailable, match=f"did not answer on port {port}") as caught:
         http.request("POST", f"http://127.0.0.1:{port}/", json={})
-    assert type(caught.value) is ProviderUnavailable
+    assert type(caught.value) is ProviderUnreached
 
 
-def test_request_unknown_name_is_unavailable_even_for_a_post(names: dict[str, list[str]]) -> None:
+def test_request_unknown_name_is_surely_not_reached(names: dict[str, list[str]]) -> None:
     with pytest.raises(ProviderUnavailable, match=r"nowhere\.example could not be found") as caught:
         http.request("POST", "https://nowhere.example/", json={})
-    assert type(caught.value) is ProviderUnavailable
+    assert type(caught.value) is ProviderUnreached
 
 
 def test_request_early_refusal_while_the_body_is_still_sent_is_an_answer(serve: Serve) -> None:

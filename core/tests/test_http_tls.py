@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from core import egress, http
-from core.errors import ProviderUnavailable
+from core.errors import ProviderUnavailable, ProviderUnreached
 from core.http import transport
 from core.tests.conftest import Serve
 from core.tests.servers import LoopbackServer, answer, replying
@@ -97,7 +97,7 @@ def test_request_certificate_of_another_name_is_refused_before_anything_is_sent(
     names["api.example.com"] = ["127.0.0.1"]
     with pytest.raises(ProviderUnavailable, match=r"The certificate of api\.example\.com is not valid") as caught:
         http.request("POST", f"https://api.example.com:{server.port}/", json={}, bearer="t0ken")
-    assert type(caught.value) is ProviderUnavailable
+    assert type(caught.value) is ProviderUnreached
     assert server.requests == []
 
 

@@ -101,9 +101,9 @@ def test_redact_long_text_takes_linear_time() -> None:
         "re_",
         "x-",
     ):
-        started = time.monotonic()
+        started = time.process_time()
         redact(piece * (200_000 // len(piece)))
-        assert time.monotonic() - started < 3, piece
+        assert time.process_time() - started < 3, piece
 
 
 @pytest.mark.parametrize(

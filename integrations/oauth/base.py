@@ -11,26 +11,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from integrations.fields import Field
+from integrations.token_endpoint import TokenAnswer
+
 CAPABILITIES = ("email", "calendar")
 """All there are, in the order they are shown. Which of them a provider really syncs, the sync engines say."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenAnswer:
-    """What a token endpoint answered. `repr` shows no secret."""
-
-    access_token: str = field(repr=False)
-    refresh_token: str = field(default="", repr=False)
-    """"" where none came: the one we have stays good."""
-    expires_in: float | None = None
-    """Seconds from the answer; None where the vendor does not say."""
-    scopes: tuple[str, ...] | None = None
-    """What was granted; None where the answer is silent, which means: what was asked (RFC 6749 5.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +30,6 @@ class Account:
     id: str
     email: str
     name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A field of a provider that is connected by a form. `name` is dotted where it is nested ("imap.host")."""
-
-    name: str
-    label: str
-    kind: str = "text"
-    """"text", "email", "host", "port", "choice" or "secret" (write-only)."""
-    choices: tuple[str, ...] = ()
-    required: bool = True
-    help: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +69,16 @@ class ConnectionProvider(ABC):
     def missing_settings(cls) -> list[str]:
         """Those required settings that are empty."""
         return [name for name in cls.required_settings if not getattr(settings, name, "")]
+
+    @classmethod
+    def server(cls, options: Mapping[str, Any]) -> str:
+        """Where an account with these options is read: accounts of one server hang together."""
+        return cls.key
+
+    @classmethod
+    def offers(cls, options: Mapping[str, Any], capability: str) -> bool:
+        """Whether an account with these options has it at all."""
+        return True
 
     @classmethod
     def configured(cls) -> bool:
@@ -146,8 +133,9 @@ class OAuthProvider(ConnectionProvider):
         """Trade the callback's parameters for tokens and ask whose they are. InvalidInput where the vendor says no."""
 
     @abstractmethod
-    def refresh(self, refresh_token: str) -> TokenAnswer:
-        """A new access token. ProviderAuthError: the grant is dead for good."""
+    def refresh(self, refresh_token: str, claims: str = "") -> TokenAnswer:
+        """A new access token, with these claims where its API asked for them. ProviderAuthError: the grant is dead for
+        good."""
 
     @abstractmethod
     def revoke(self, token: str) -> bool:

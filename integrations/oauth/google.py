@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from django.conf import settings
 from social_core.backends.google import GoogleOAuth2
 
-from integrations.oauth.refusals import Refusals
 from integrations.oauth.strategy import HubBackend, SocialProvider
+from integrations.token_endpoint import Refusals
 
 API = "https://www.googleapis.com/auth/"
 

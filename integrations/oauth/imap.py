@@ -6,25 +6,20 @@ and `oauth/providers` are made from them too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 
 from core.errors import InvalidInput
-from integrations.oauth.base import ConnectionProvider, Field
+from integrations.fields import MAX_TEXT, Field, check
+from integrations.oauth.base import ConnectionProvider
 
 SECURITY = ("tls", "starttls", "none")
 PORTS = {("imap", "tls"): 993, ("imap", "starttls"): 143, ("imap", "none"): 143}
 PORTS |= {("smtp", "tls"): 465, ("smtp", "starttls"): 587, ("smtp", "none"): 25}
-MAX_TEXT = 255
-MAX_SECRET = 1024
-HOST = re.compile(r"[A-Za-z0-9.:_\-\[\]\u0080-\U0010ffff]{1,253}")
-NO_LINE_BREAKS = re.compile(r"[^\x00-\x1f\x7f]*")
-"""A control character in a user name or password would begin a new command (ASVS 1.3.11)."""
 
 
 class Imap(ConnectionProvider):
@@ -44,7 +39,21 @@ class Imap(ConnectionProvider):
         Field("smtp.security", "SMTP security", kind="choice", choices=SECURITY, required=False, help="Default tls."),
         Field("smtp.username", "SMTP user name", required=False, help="Default: that of IMAP."),
         Field("smtp.password", "SMTP password", kind="secret", required=False, help="Default: that of IMAP."),
+        Field("caldav.url", "CalDAV address", kind="url", required=False, help="Where the calendars are, if anywhere."),
+        Field("caldav.username", "CalDAV user name", required=False, help="Default: that of IMAP."),
+        Field("caldav.password", "CalDAV password", kind="secret", required=False, help="Default: that of IMAP."),
     )
+
+    @classmethod
+    def offers(cls, options: Mapping[str, Any], capability: str) -> bool:
+        """Calendars only where a server for them was named."""
+        return capability != "calendar" or "caldav" in options
+
+    @classmethod
+    def server(cls, options: Mapping[str, Any]) -> str:
+        """The IMAP host."""
+        server = options.get("imap")
+        return str(server.get("host")).casefold() if isinstance(server, dict) else cls.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +62,10 @@ class MailLogin:
 
     email: str
     options: Mapping[str, dict[str, object]]
-    """"imap" and "smtp", each {"host", "port", "security", "username"}."""
+    """"imap" and "smtp", each {"host", "port", "security", "username"}; "caldav" where there is one: {"url",
+    "username"}."""
     secrets: Mapping[str, str] = field(repr=False)
-    """"imapPassword" and "smtpPassword"."""
+    """"imapPassword", "smtpPassword", "caldavPassword"."""
 
     @property
     def account_id(self) -> str:
@@ -70,14 +80,30 @@ def read_form(form: Mapping[str, object]) -> MailLogin:
     for server in ("imap", "smtp"):
         if not isinstance(form.get(server), Mapping):
             problems[server] = ["This field is required." if form.get(server) is None else "This must be an object."]
+    form, has_calendars = _calendar_form(form, problems)
     problems |= {name: ["This field is not known."] for name in _unknown(form)}
     values = {f.name: _value(f, form, problems) for f in Imap.fields if f.name.partition(".")[0] not in problems}
     if problems:
         raise InvalidInput("The account is not described completely.", fields=problems)
     _apply_defaults(values)
     options = {server: dict(_options(server, values)) for server in ("imap", "smtp")}
-    secrets = {f"{server}Password": str(values[f"{server}.password"]) for server in ("imap", "smtp")}
+    if has_calendars:
+        options["caldav"] = {name: values[f"caldav.{name}"] for name in ("url", "username")}
+    sides = ("imap", "smtp", "caldav") if has_calendars else ("imap", "smtp")
+    secrets = {f"{side}Password": str(values[f"{side}.password"]) for side in sides}
     return MailLogin(email=str(values["email"]), options=options, secrets=secrets)
+
+
+def _calendar_form(form: Mapping[str, object], problems: dict[str, list[str]]) -> tuple[Mapping[str, object], bool]:
+    """The form with a `caldav` object in any case, and whether one was given: it may be left out or null."""
+    given = form.get("caldav")
+    if given is None:
+        return {**form, "caldav": {}}, False
+    if not isinstance(given, Mapping):
+        problems["caldav"] = ["This must be an object."]
+    elif given.get("url") in (None, ""):
+        problems["caldav.url"] = ["This field is required."]
+    return form, True
 
 
 def _unknown(form: Mapping[str, object]) -> list[str]:
@@ -86,7 +112,7 @@ def _unknown(form: Mapping[str, object]) -> list[str]:
     given: list[str] = []
     for outer, value in form.items():
         given += [f"{outer}.{inner}" for inner in value] if isinstance(value, Mapping) else [outer]
-    return [name for name in given if name not in declared | {"imap", "smtp"}]
+    return [name for name in given if name not in declared | {"imap", "smtp", "caldav"}]
 
 
 def _value(declared: Field, form: Mapping[str, object], problems: dict[str, list[str]]) -> object:
@@ -98,7 +124,7 @@ def _value(declared: Field, form: Mapping[str, object], problems: dict[str, list
             problems[declared.name] = ["This field is required."]
         return None
     try:
-        return CHECKS[declared.kind](value, declared)
+        return check(declared, value)
     except (ValueError, ValidationError) as error:
         problems[declared.name] = [error.messages[0] if isinstance(error, ValidationError) else str(error)]
         return None
@@ -106,8 +132,8 @@ def _value(declared: Field, form: Mapping[str, object], problems: dict[str, list
 
 def _apply_defaults(values: dict[str, object]) -> None:
     values["imap.username"] = values["imap.username"] or values["email"]
-    for name in ("username", "password"):
-        values[f"smtp.{name}"] = values[f"smtp.{name}"] or values[f"imap.{name}"]
+    for side, name in product(("smtp", "caldav"), ("username", "password")):
+        values[f"{side}.{name}"] = values[f"{side}.{name}"] or values[f"imap.{name}"]
     for server in ("imap", "smtp"):
         security = str(values[f"{server}.security"] or "tls")
         values[f"{server}.security"] = security
@@ -117,41 +143,3 @@ def _apply_defaults(values: dict[str, object]) -> None:
 def _options(server: str, values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     for name in ("host", "port", "security", "username"):
         yield name, values[f"{server}.{name}"]
-
-
-def _text(value: object, declared: Field) -> str:
-    if not isinstance(value, str):
-        raise ValidationError("This must be a text.")
-    longest = MAX_SECRET if declared.kind == "secret" else MAX_TEXT
-    if len(value) > longest or not NO_LINE_BREAKS.fullmatch(value):
-        raise ValueError(f"This must be one line of at most {longest} characters.")
-    return value if declared.kind == "secret" else value.strip()
-
-
-def _email(value: object, declared: Field) -> str:
-    text = _text(value, declared)
-    validate_email(text)
-    return text
-
-
-def _host(value: object, declared: Field) -> str:
-    """A name or an address without scheme, path or port; where it may lead, `core.egress` judges."""
-    text = _text(value, declared).rstrip(".").lower()
-    if not HOST.fullmatch(text):
-        raise ValueError("This must be the name of a server, such as imap.example.org.")
-    return text
-
-
-def _port(value: object, declared: Field) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
-        raise ValueError("This must be a number from 1 to 65535.")
-    return value
-
-
-def _choice(value: object, declared: Field) -> str:
-    if value not in declared.choices:
-        raise ValueError(f"This must be one of {', '.join(declared.choices)}.")
-    return str(value)
-
-
-CHECKS = {"text": _text, "secret": _text, "email": _email, "host": _host, "port": _port, "choice": _choice}

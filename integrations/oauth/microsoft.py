@@ -5,6 +5,7 @@ Endpoints and parameters: https://learn.microsoft.com/en-us/entra/identity-platf
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -12,10 +13,22 @@ from django.conf import settings
 from social_core.backends.microsoft import MicrosoftOAuth2
 
 from integrations.oauth.base import origin_of
-from integrations.oauth.refusals import Refusals
 from integrations.oauth.strategy import HubBackend, SocialProvider
+from integrations.token_endpoint import Refusals
 
 GRAPH = "https://graph.microsoft.com/"
+
+
+CAPABILITY = {"values": ["cp1"]}
+"""That we understand a claims challenge: without it Graph sends none, and what an organisation revokes lasts until the
+token ends (https://learn.microsoft.com/en-us/entra/identity-platform/claims-challenge#client-capabilities)."""
+
+
+def with_capability(claims: str) -> str:
+    """The claims a token is asked with: those its API asked for ("" for none), and what we can do."""
+    asked = json.loads(claims) if claims else {}
+    own = asked.get("access_token")
+    return json.dumps({**asked, "access_token": {**(own if isinstance(own, dict) else {}), "xms_cc": CAPABILITY}})
 
 
 class MicrosoftBackend(HubBackend, MicrosoftOAuth2[Any]):
@@ -28,6 +41,12 @@ class MicrosoftBackend(HubBackend, MicrosoftOAuth2[Any]):
         client_numbers=frozenset({700016, 7000215, 7000218, 7000222, 9002325, 9002327, 700084}),
         passing_numbers=frozenset({90033}),
     )
+
+    def auth_complete_params(self, state: str | None = None) -> dict[str, str]:
+        return {**super().auth_complete_params(state), "claims": with_capability("")}
+
+    def refresh_token_params(self, token: str, *args: Any, **kwargs: Any) -> dict[str, str]:
+        return {**super().refresh_token_params(token, *args, **kwargs), "claims": with_capability(self.claims)}
 
     def user_data(self, access_token: str, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
         """As the base's, whose URL cannot be set."""

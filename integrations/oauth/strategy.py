@@ -20,8 +20,8 @@ from social_core.strategy import BaseStrategy
 
 from core import http
 from core.errors import HubError, InvalidInput, ProviderError, ProviderOutcomeUnknown, ProviderUnavailable
-from integrations.oauth.base import Account, Begun, Consenting, OAuthProvider, TokenAnswer
-from integrations.oauth.refusals import Refusals
+from integrations.oauth.base import Account, Begun, Consenting, OAuthProvider
+from integrations.token_endpoint import Refusals, TokenAnswer, read_tokens
 
 PIPELINE = [
     "social_core.pipeline.social_auth.social_details",
@@ -104,6 +104,8 @@ class HubBackend(BaseOAuth2PKCE[Any]):
     PKCE_DEFAULT_CODE_VERIFIER_LENGTH = 64
     refusals: ClassVar[Refusals]
 
+    claims: str = ""
+    """What the next token must have, for a vendor whose API asks for claims."""
     token_answer: Mapping[str, Any] | None = None
     """The token endpoint's own words, before the profile is mixed in."""
 
@@ -187,8 +189,9 @@ class SocialProvider(OAuthProvider):
             raise ProviderError(f"{self.name} did not say whose account this is.", code="account_unknown")
         return read_tokens(backend.token_answer), account
 
-    def refresh(self, refresh_token: str) -> TokenAnswer:
+    def refresh(self, refresh_token: str, claims: str = "") -> TokenAnswer:
         backend = self.backend_class(HubStrategy(self.backend_settings()))
+        backend.claims = claims
         with ours():
             return read_tokens(backend.refresh_token(refresh_token))
 
@@ -201,26 +204,6 @@ class SocialProvider(OAuthProvider):
 def _fits(account: Account) -> bool:
     """What a provider sends is hostile until it was looked at."""
     return 0 < len(account.id) <= MAX_ID and 3 <= len(account.email) <= MAX_EMAIL and "@" in account.email
-
-
-def read_tokens(answer: Mapping[str, Any]) -> TokenAnswer:
-    """A token endpoint's JSON as ours. What is not of its type counts as not there."""
-    scope, refresh_token = answer.get("scope"), answer.get("refresh_token")
-    return TokenAnswer(
-        access_token=str(answer["access_token"]),
-        refresh_token=refresh_token if isinstance(refresh_token, str) else "",
-        expires_in=_seconds(answer.get("expires_in")),
-        scopes=tuple(scope.split()) if isinstance(scope, str) and scope.strip() else None,
-    )
-
-
-def _seconds(value: object) -> float | None:
-    """RFC 6749 says a number; some servers send it as text."""
-    try:
-        seconds = float(str(value))
-    except ValueError:
-        return None
-    return seconds if 0 < seconds < 10 * 365 * 86_400 else None
 
 
 STATE_CODES = frozenset({"session_context_missing", "state_mismatch", "user_mismatch", "missing_parameter"})

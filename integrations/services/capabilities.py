@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from integrations.models import Connection
 from integrations.oauth import CONNECTION_PROVIDERS
 from integrations.oauth.base import CAPABILITIES
-from integrations.services.sync_runs import enabled_types, supported_types
+from integrations.services.sync_runs import enabled_types, supported_types, types_of
 
 
 def of_provider(provider: str) -> list[str]:
@@ -27,7 +27,8 @@ def of_connection(connection: Connection) -> list[str]:
     """What this connection can be synced for: supported, and every permission for it granted."""
     provider = CONNECTION_PROVIDERS.get(connection.provider)
     granted = connection.scopes
-    return [name for name in of_provider(connection.provider) if not provider.missing_scopes(granted, name)]
+    there = types_of(connection)
+    return [name for name in CAPABILITIES if name in there and not provider.missing_scopes(granted, name)]
 
 
 def missing_scopes(connection: Connection) -> list[str]:

@@ -16,14 +16,15 @@ from django.utils.module_loading import import_string
 
 from core.errors import (
     Conflict,
+    EgressRefused,
+    InvalidInput,
     ProviderAuthError,
     ProviderError,
     ProviderRejected,
-    UnsupportedOperation,
 )
-from integrations.models import Connection, SyncRun, SyncState
+from integrations.models import Connection, EventType, SyncRun, SyncState
 from integrations.oauth.imap import MailLogin, read_form
-from integrations.services import capabilities, sync_runs
+from integrations.services import capabilities, incidents, sync_runs
 from workspaces.models import User, Workspace
 from workspaces.services import audit
 
@@ -48,12 +49,10 @@ def connect_imap(
 ) -> tuple[Connection, bool, list[SyncRun]]:
     """Connect a mail account by its log-in, or renew it: the connection, whether it is new, and the runs to ring.
 
-    InvalidInput naming the fields; 422 `credentials_rejected`, `connection_failed` or `address_not_allowed` where the
-    log-in does not work. Nothing is saved before it worked.
+    With `caldav` its calendars too. InvalidInput naming the fields; 422 `credentials_rejected`, `connection_failed` or
+    `address_not_allowed` where a log-in does not work. Nothing is saved before all worked.
     """
-    if caldav is not None:
-        raise UnsupportedOperation("Calendars by CalDAV cannot be connected yet. Leave `caldav` out.")
-    login = read_form({"email": email, "imap": imap, "smtp": smtp})
+    login = read_form({"email": email, "imap": imap, "smtp": smtp, "caldav": caldav})
     _check_login(login)
     with transaction.atomic():
         connection, created = Connection.objects.select_for_update(no_key=True).get_or_create(
@@ -78,24 +77,39 @@ def connect_imap(
 
 
 def _check_login(login: MailLogin) -> None:
-    """Log in once. Whatever keeps us from it is the caller's to mend, so it is a 422 and not a 502; the provider's
-    fields name the side, "imap" or "smtp"."""
-    check: Check = import_string(settings.CONNECTION_CHECKS["imap"])
+    """Log in once. Whatever keeps us from it is the caller's to mend, so it is a 422 and not a 502; the fields name the
+    side: "imap", "smtp" or "caldav"."""
+    _try_login(settings.CONNECTION_CHECKS["imap"], login, side="")
+    if "caldav" in login.options:
+        _try_login(settings.CALENDAR_CHECKS["imap"], login, side="caldav")
+
+
+def _try_login(path: str, login: MailLogin, *, side: str) -> None:
+    check: Check = import_string(path)
     try:
         check(email=login.email, settings=login.options, secrets=login.secrets)
     except ProviderAuthError as error:
-        raise ProviderRejected(error.message, code="credentials_rejected", fields=error.fields) from error
+        fields = {side: [error.message]} if side else error.fields
+        raise ProviderRejected(error.message, code="credentials_rejected", fields=fields) from error
     except ProviderError as error:
-        raise ProviderRejected(error.message, code="connection_failed", fields=error.fields) from error
+        fields = {side: [error.message]} if side else error.fields
+        raise ProviderRejected(error.message, code="connection_failed", fields=fields) from error
+    except (EgressRefused, InvalidInput) as error:
+        if side:
+            error.fields = {f"{side}.url": [error.message]}
+        raise
 
 
 def save_connected(connection: Connection, *, by: User, created: bool) -> list[SyncRun]:
     """Inside the caller's transaction: save a row whose credential has just proved good, and start its first runs."""
+    was_wrong = connection.needs_reauth or bool(connection.last_error_code)
     connection.needs_reauth = False
     connection.disconnected_at = None
     connection.last_error_code, connection.last_error_message, connection.last_error_at = "", "", None
     connection.save()
     connection.refresh_from_db()
+    if was_wrong:
+        incidents.tell(connection, EventType.CONNECTION_RECOVERED)
     can = capabilities.of_connection(connection)
     states = SyncState.objects.filter(connection=connection)
     states.exclude(type__in=can).delete()
@@ -109,8 +123,11 @@ def _start(connection: Connection, types: Sequence[str], trigger: str) -> list[S
     return [sync_runs.start(connection=connection, type=type, trigger=trigger) for type in types]
 
 
-def sync_now(connection: Connection, *, type: str, by: User, trigger: str = "user") -> list[SyncRun]:
-    """A run of `type`, or of all the connection can ("all"). One under way is given back.
+def sync_now(
+    connection: Connection, *, type: str, by: User, trigger: str = "user", check: bool = False
+) -> list[SyncRun]:
+    """A run of `type`, or of all the connection can ("all"). One under way is given back. With `check` it also compares
+    everything with the provider at its end.
 
     UnsupportedOperation where the provider has no such sync, Conflict `missing_scope` where it was not granted.
     Agreeing to a removal that was held back (`sync_runs.ACCEPT_REMOVALS`) leaves its line in the audit trail.
@@ -118,6 +135,8 @@ def sync_now(connection: Connection, *, type: str, by: User, trigger: str = "use
     _refuse_disconnected(connection)
     with transaction.atomic():
         runs = _start_asked(connection, type, trigger)
+        if check:
+            SyncState.objects.filter(connection=connection, type__in=[r.type for r in runs]).update(next_check_at=Now())
         if trigger == sync_runs.ACCEPT_REMOVALS:
             action, changes = "connection.removal_accepted", {"type": type, "account": connection.account_email}
             audit.record(by=by, workspace=connection.workspace, action=action, target=connection, changes=changes)
@@ -128,7 +147,7 @@ def _start_asked(connection: Connection, type: str, trigger: str) -> list[SyncRu
     if type == "all":
         types = [name for name in capabilities.of_connection(connection) if name in sync_runs.enabled_types(connection)]
         return _start(connection, types, trigger)
-    supported = type in capabilities.of_provider(connection.provider)
+    supported = type in sync_runs.types_of(connection)
     if supported and type not in capabilities.of_connection(connection):
         words = f"Access to {type} was not granted. Connect the account again and allow it."
         raise Conflict(words, code="missing_scope")

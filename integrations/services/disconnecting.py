@@ -7,47 +7,69 @@ is stored here, no running worker can write any more, and a revocation that fail
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils.module_loading import import_string
 
-from core.errors import HubError, NotFound, RemoteMissing
-from integrations.models import Connection
+from core.errors import Conflict, HubError, NotFound, RemoteMissing
+from integrations.models import Connection, Purge
 from integrations.oauth import CONNECTION_PROVIDERS, oauth_provider
-from integrations.services import sync_runs
+from integrations.services import purging, sync_runs
 from workspaces.models import User, Workspace
 from workspaces.services import audit
 
 logger = logging.getLogger("patchbay.connections")
 
-PURGE_BATCH = 1000
 REVOKE_ATTEMPTS = 2
 
 
-def disconnect(connection: Connection, *, purge: bool, by: User) -> None:
-    """Forget the credential, end all work, tell the provider, and with `purge` remove what was synced.
+def disconnect(connection: Connection, *, purge: bool, by: User) -> Purge | None:
+    """Forget the credential, end all work, tell the provider, and with `purge` remove what was synced: at once, or for
+    a large mailbox by the work that is answered, to be rung.
 
     The credential goes first and in any case: a provider that cannot be reached does not keep it here. Repeatable.
     """
     held = _shred(connection, purge=purge, by=by)
     if held:
+        for path in settings.DISCONNECT_STEPS:
+            import_string(path)(connection, held)
         _revoke(connection, held, by=by)
-    if purge:
-        _purge(connection)
+    if not purge:
+        return None
+    begun = Purge.objects.get(connection_id=connection.pk)
+    return begun if purging.work(begun.pk, seconds=purging.INLINE_SECONDS) else None
 
 
-def disconnect_all(*, user: User, workspace: Workspace, provider: str, connection_id: str, purge: bool) -> None:
-    """Disconnect one connection, or all the user has with a provider. NotFound where there is none."""
+def disconnect_all(
+    *, user: User, workspace: Workspace, provider: str, connection_id: str, purge: bool, every: bool = False
+) -> list[Purge]:
+    """Disconnect one connection, or all the user has with a provider; the purges to ring. NotFound where there is
+    none. What a purge takes is gone for good: of several accounts all are taken only where `every` says so, else
+    Conflict names them and nothing has happened."""
     CONNECTION_PROVIDERS.get(provider)
     mine = Connection.objects.of(user=user, workspace=workspace).filter(provider=provider)
-    every = mine if purge else mine.connected()
-    chosen = [mine.find(connection_id)] if connection_id else list(every)
+    here = mine if purge else mine.connected()
+    chosen = [mine.find(connection_id)] if connection_id else list(here.order_by("created_at", "id"))
     if not chosen:
         raise NotFound
-    for connection in chosen:
-        disconnect(connection, purge=purge, by=user)
+    if purge and len(chosen) > 1 and not every:
+        raise _several(chosen)
+    return [begun for connection in chosen if (begun := disconnect(connection, purge=purge, by=user)) is not None]
+
+
+def _several(chosen: Sequence[Connection]) -> Conflict:
+    named = [{"id": str(row.pk), "accountEmail": row.account_email} for row in chosen]
+    return Conflict(
+        f"{len(chosen)} accounts of this provider have data here. Name one with connectionId, or say all=true to "
+        "delete what was synced of each of them.",
+        code="several_connections",
+        fields={"connectionId": [row.account_email for row in chosen]},
+        extra={"connections": named},
+    )
 
 
 def _shred(connection: Connection, *, purge: bool, by: User) -> dict[str, str]:
@@ -65,6 +87,8 @@ def _shred(connection: Connection, *, purge: bool, by: User) -> dict[str, str]:
             refresh_fence=F("refresh_fence") + 1,
             disconnected_at=row.disconnected_at or Now(),
         )
+        if purge:
+            _hide(row)
         audit.record(
             by=by,
             workspace=row.workspace,
@@ -73,6 +97,15 @@ def _shred(connection: Connection, *, purge: bool, by: User) -> dict[str, str]:
             changes={"provider": row.provider, "account": row.account_email},
         )
     return held
+
+
+def _hide(row: Connection) -> None:
+    """Nobody sees it any more, and the account is free to be connected anew while the work goes on."""
+    Connection.objects.filter(pk=row.pk).update(purging_at=Now(), account_id=f"purging:{row.pk}")
+    Purge.objects.get_or_create(
+        connection_id=row.pk,
+        defaults={"workspace": row.workspace, "user": row.user, "provider": row.provider},
+    )
 
 
 def _revoke(connection: Connection, held: Mapping[str, str], *, by: User) -> None:
@@ -106,12 +139,3 @@ def _is_shared(connection: Connection) -> bool:
     client (reference mail-calendar 2.1), which would disconnect a colleague or another workspace."""
     same = Connection.objects.connected().filter(provider=connection.provider, account_id=connection.account_id)
     return same.exclude(pk=connection.pk).exists()
-
-
-def _purge(connection: Connection) -> None:
-    """Remove the connection with all that was synced, in batches: one statement over a large mailbox locks too long."""
-    for relation in Connection._meta.related_objects:
-        rows = relation.related_model._base_manager.filter(**{relation.field.name: connection.pk})
-        while batch := list(rows.order_by().values_list("pk", flat=True)[:PURGE_BATCH]):
-            rows.filter(pk__in=batch).delete()
-    Connection.objects.filter(pk=connection.pk).delete()

@@ -21,11 +21,12 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from core.errors import Conflict, InvalidInput, NotConfigured, NotFound
+from core.errors import Conflict, HubError, InvalidInput, NotConfigured, NotFound
 from integrations.models import Connection, OAuthState, SyncRun
 from integrations.oauth import oauth_provider
-from integrations.oauth.base import CAPABILITIES, Account, OAuthProvider, TokenAnswer
+from integrations.oauth.base import CAPABILITIES, Account, OAuthProvider
 from integrations.services import capabilities, connections, return_to, tokens
+from integrations.token_endpoint import TokenAnswer
 from workspaces.models import Membership, User, Workspace
 from workspaces.services import audit
 
@@ -121,16 +122,22 @@ def finish(*, provider: str, answer: Mapping[str, str], cookies: Mapping[str, st
     """Take the provider's answer, whoever brings it: the flow's own row says whose connection it becomes.
 
     InvalidInput `state_invalid`: unknown, used, expired or foreign state. `access_denied`: refused. Conflict
-    `account_mismatch`: another account than the one to re-authorise. Nothing is stored in any of these cases.
+    `account_mismatch`: another account than the one to re-authorise. Nothing is stored in any of these cases; where the
+    flow is the caller's own, the error's `extra` says `returnTo`, the way back.
     """
     client = oauth_provider(provider)
     flow = _claim(answer.get("state", ""))
     _check_bound(flow, client, answer, cookies)
-    granted, account = client.complete(
-        user=flow.user, redirect_uri=redirect_uri(provider), session=dict(flow.session), answer=answer
-    )
-    with transaction.atomic():
-        return _save(flow, granted, account)
+    try:
+        granted, account = client.complete(
+            user=flow.user, redirect_uri=redirect_uri(provider), session=dict(flow.session), answer=answer
+        )
+        with transaction.atomic():
+            return _save(flow, granted, account)
+    except HubError as error:
+        if flow.return_to:
+            error.extra["returnTo"] = flow.return_to
+        raise
 
 
 def cookie_name(state: str) -> str:

@@ -1,20 +1,25 @@
 """How a connection stands, for people: what is wrong, what is missing, how far each sync is, when it goes on.
 
-Called by the status view and the console. Four queries whatever the number of runs.
+Called by the status view and the console. The same queries whatever the number of runs.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.conf import settings
 from django.db.models import TextChoices
+from django.utils.module_loading import import_string
 
 from core.work import WorkStatus
-from integrations.models import Connection, SyncRun, SyncState
+from integrations.models import Connection, CoverageCheck, SyncRun, SyncState
 from integrations.oauth.base import CAPABILITIES
 from integrations.services import capabilities
 from integrations.services.sync_runs import enabled_types
+
+CHECKS_SHOWN = 7
 
 
 class SyncStatus(TextChoices):
@@ -28,7 +33,32 @@ class SyncStatus(TextChoices):
     IDLE = "idle", "up to date"
 
 
+@dataclass(frozen=True)
+class PushStanding:
+    """Whether the provider tells of changes before it is asked: what `settings.PUSH_STANDINGS` names answers it."""
+
+    status: str
+    """"active", "off" or "failed"; polling goes on in every case."""
+    via: str = ""
+    """How, in a word; "" where there is no way."""
+    expires_at: datetime | None = None
+    last_notified_at: datetime | None = None
+    message: str = ""
+    """Why it is not active."""
+
+
 UNDER_WAY = (SyncStatus.QUEUED, SyncStatus.SYNCING)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A part of the account that does not sync."""
+
+    folder: str
+    """What people call it; "" for the whole account."""
+    problem: str
+    """The provider's words, or ours."""
+    since: datetime | None
 
 
 @dataclass(frozen=True)
@@ -42,6 +72,12 @@ class SyncStanding:
     next_sync_at: datetime | None
     held: tuple[str, ...] = ()
     """Removals that were not believed, each in a sentence; the user may accept them."""
+    troubles: tuple[Trouble, ...] = ()
+    checks: tuple[CoverageCheck, ...] = ()
+    """The last comparisons with the provider, newest first."""
+    push: PushStanding = PushStanding("off")
+    incomplete: int = 0
+    """What the provider lists and has not given whole: it is asked for again and again."""
 
     @property
     def eta_seconds(self) -> int | None:
@@ -55,7 +91,8 @@ def of(connection: Connection) -> dict[str, SyncStanding]:
     runs = {run.type: run for run in latest}
     can, switched_on = capabilities.of_connection(connection), enabled_types(connection)
     live = connection.disconnected_at is None and not connection.paused and not connection.needs_reauth
-    held = _held(connection)
+    held, troubles = _of_cursors(connection)
+    checks = _checks(connection)
     standings = {}
     for name in CAPABILITIES:
         status = _status(runs.get(name), name in can, live and name in switched_on)
@@ -63,16 +100,41 @@ def of(connection: Connection) -> dict[str, SyncStanding]:
         goes_on = (
             state.next_sync_at if state is not None and status not in (SyncStatus.UNAVAILABLE, SyncStatus.OFF) else None
         )
-        standings[name] = SyncStanding(status, state, runs.get(name), goes_on, held.get(name, ()))
+        of_parts = (tuple(held.get(name, ())), tuple(troubles.get(name, ())), tuple(checks.get(name, ())))
+        push, incomplete = _push(connection, name), _incomplete(connection, name) if name in can else 0
+        standings[name] = SyncStanding(status, state, runs.get(name), goes_on, *of_parts, push, incomplete)
     return standings
 
 
-def _held(connection: Connection) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    rows = connection.cursors.exclude(held_reason="").order_by("stream").values_list("type", "stream", "held_reason")
-    for type, stream, reason in rows:
-        found[type] = (*found.get(type, ()), f"{stream}: {reason}")
-    return found
+def _push(connection: Connection, type: str) -> PushStanding:
+    """By the app that keeps this kind of sync, which lies above this one."""
+    path = settings.PUSH_STANDINGS.get(type)
+    return import_string(path)(connection) if path else PushStanding("off")
+
+
+def _incomplete(connection: Connection, type: str) -> int:
+    """Counted by the same app."""
+    path = settings.INCOMPLETE_COUNTS.get(type)
+    return import_string(path)(connection) if path else 0
+
+
+def _of_cursors(connection: Connection) -> tuple[dict[str, list[str]], dict[str, list[Trouble]]]:
+    """Removals held back and parts that do not sync, by kind of sync."""
+    held: defaultdict[str, list[str]] = defaultdict(list)
+    troubles: defaultdict[str, list[Trouble]] = defaultdict(list)
+    for row in connection.cursors.exclude(held_reason="", last_error="").order_by("name", "stream"):
+        if row.held_reason:
+            held[row.type].append(f"{row.name or row.stream}: {row.held_reason}")
+        if row.last_error:
+            troubles[row.type].append(Trouble(row.name or row.stream, row.last_error, row.last_error_at))
+    return held, troubles
+
+
+def _checks(connection: Connection) -> dict[str, list[CoverageCheck]]:
+    found: defaultdict[str, list[CoverageCheck]] = defaultdict(list)
+    for row in connection.coverage_checks.filter(ended_at__isnull=False)[: CHECKS_SHOWN * len(CAPABILITIES)]:
+        found[row.type].append(row)
+    return {type: rows[:CHECKS_SHOWN] for type, rows in found.items()}
 
 
 OF_RUN = {

@@ -35,7 +35,9 @@ from core.errors import (
 from core.redaction import clean_words
 from core.registry import Registry
 from core.work import WorkStatus, backoff_seconds
-from integrations.models import Connection, SyncRun, SyncState
+from integrations.models import Connection, EventType, SyncRun, SyncState
+from integrations.oauth import CONNECTION_PROVIDERS
+from integrations.services import admission, incidents
 
 logger = logging.getLogger("patchbay.sync")
 
@@ -43,6 +45,8 @@ LEASE_SECONDS = 60.0
 """How long a silent worker keeps a run; every committed page extends it."""
 SLICE_SECONDS = 40.0
 """After this an engine hands the run back, so that others get their turn."""
+CROWDED_SLICE_SECONDS = 10.0
+"""… and after this where others are waiting when it begins."""
 MAX_ATTEMPTS = 6
 """Attempts without a committed page between them before a run is failed and the schedule takes over."""
 MAX_WAIT_SECONDS = 24 * 3600.0
@@ -79,9 +83,18 @@ def supported_types(provider: str) -> list[str]:
     return [key for key in engines() if engines().get(key).supports(provider)]
 
 
+def types_of(connection: Connection) -> list[str]:
+    """Supported, and set up for this account."""
+    supported = supported_types(connection.provider)
+    if not supported or connection.provider not in CONNECTION_PROVIDERS:
+        return supported
+    provider = CONNECTION_PROVIDERS.get(connection.provider)
+    return [key for key in supported if provider.offers(connection.options, key)]
+
+
 def enabled_types(connection: Connection) -> list[str]:
-    """Supported and not switched off by the connection's user."""
-    return [key for key in supported_types(connection.provider) if getattr(connection, f"sync_{key}", True)]
+    """Of those, the ones that the connection's user has not switched off."""
+    return [key for key in types_of(connection) if getattr(connection, f"sync_{key}", True)]
 
 
 def start(*, connection: Connection, type: str, trigger: str) -> SyncRun:
@@ -90,8 +103,8 @@ def start(*, connection: Connection, type: str, trigger: str) -> SyncRun:
     Conflict where the connection is paused, NeedsReauth where its grant is dead, UnsupportedOperation where its
     provider has no such sync. The caller rings it after commit (`integrations.tasks.ring`).
     """
-    if type not in supported_types(connection.provider):
-        raise UnsupportedOperation(f"There is no {type} sync for {connection.provider} connections yet.")
+    if type not in types_of(connection):
+        raise UnsupportedOperation(f"There is no {type} sync for this connection.")
     if connection.needs_reauth:
         raise NeedsReauth()
     if connection.paused:
@@ -133,7 +146,7 @@ def start_all(*, connections: Sequence[Connection], type: str, trigger: str) -> 
 
 def execute(run_id: object) -> bool:
     """Claim a run and work one slice of it. True where there is more to do at once. Never raises for a provider."""
-    run: SyncRun | None = SyncRun.objects.claim(run_id, lease_seconds=LEASE_SECONDS)
+    run = admission.take(run_id, lease_seconds=LEASE_SECONDS)
     if run is None:
         return False
     connection = run.connection
@@ -143,7 +156,8 @@ def execute(run_id: object) -> bool:
     try:
         if run.attempts > MAX_ATTEMPTS:  # no attempt ended by itself: each took its worker along
             raise Crashing
-        more = engines().get(run.type)().run(run, deadline=time.monotonic() + SLICE_SECONDS)
+        seconds = CROWDED_SLICE_SECONDS if admission.others_wait(run) else SLICE_SECONDS
+        more = engines().get(run.type)().run(run, deadline=time.monotonic() + seconds)
         return _after_slice(run, connection, more=more)
     except LeaseLost:
         logger.info("run %s was taken over by another worker", run.pk)
@@ -160,7 +174,7 @@ def _after_slice(run: SyncRun, connection: Connection, *, more: bool) -> bool:
         run.retry(after_seconds=0, attempts=0, rung_at=Now())
         return True
     run.finish()
-    connection.note_success()
+    incidents.works_again(connection)
     Connection.objects.filter(pk=connection.pk).update(last_synced_at=Now())
     states = SyncState.objects.filter(connection=connection, type=run.type)
     states.update(last_synced_at=Now(), failures=0)
@@ -196,7 +210,7 @@ def _decide(run: SyncRun, connection: Connection, error: Exception, code: str, m
             run.retry(after_seconds=0, code=code, message=message)
         else:
             run.fail(code=code, message=message)
-            connection.note_error(code=code, message=message, needs_reauth=True)
+            incidents.grant_refused(connection, code=code, message=message)
     elif _passing(error) and may_try_again:
         run.retry(after_seconds=backoff_seconds(run.attempts), code=code, message=message)
     else:
@@ -206,7 +220,8 @@ def _decide(run: SyncRun, connection: Connection, error: Exception, code: str, m
 def _give_up(run: SyncRun, connection: Connection, *, code: str, message: str) -> None:
     run.fail(code=code, message=message)
     connection.note_error(code=code, message=message)
-    _put_off(connection, run.type)
+    if _put_off(connection, run.type) == 1:
+        incidents.tell(connection, EventType.SYNC_FAILED, syncType=run.type, code=code)
 
 
 def sane_wait(asked: float) -> float:
@@ -232,12 +247,13 @@ def _words(error: Exception) -> tuple[str, str]:
     return "internal_error", "The sync broke; the log says where. It is tried again."
 
 
-def _put_off(connection: Connection, type: str) -> None:
-    """After a failed run the schedule waits longer each time, at most six hours."""
+def _put_off(connection: Connection, type: str) -> int:
+    """After a failed run the schedule waits longer each time, at most six hours. How many have failed in a row."""
     state, _ = SyncState.objects.get_or_create(connection=connection, type=type)
     failures = state.failures + 1
     wait = backoff_seconds(failures, base=settings.SYNC_INTERVAL_SECONDS, cap=6 * 3600)
     SyncState.objects.filter(pk=state.pk).update(failures=failures, next_sync_at=Now() + timedelta(seconds=wait))
+    return failures
 
 
 def stop(*, connection: Connection, reason: str) -> None:

@@ -30,9 +30,10 @@ from core.errors import (
     ProviderUnavailable,
     UnsupportedOperation,
 )
-from integrations.models import Connection
+from integrations.models import Connection, EventType
 from integrations.oauth import CONNECTION_PROVIDERS, oauth_provider
-from integrations.oauth.base import TokenAnswer
+from integrations.services import incidents
+from integrations.token_endpoint import TokenAnswer
 from workspaces.services import audit
 
 logger = logging.getLogger("patchbay.tokens")
@@ -72,12 +73,18 @@ def is_oauth(connection: Connection) -> bool:
 
 
 def access_token(
-    connection: Connection, *, force: bool = False, stale: str | None = None, wait: Wait = time.sleep
+    connection: Connection,
+    *,
+    force: bool = False,
+    stale: str | None = None,
+    claims: str = "",
+    wait: Wait = time.sleep,
 ) -> str:
     """A token good for at least `EARLY_SECONDS`, or for what the provider grants if that is less.
 
     `stale` with `force` is a token that was answered 401: it is refreshed only if it is still the stored one. `force`
-    alone refreshes in any case, a dead grant too. Waits for another worker's refresh, at most `WAIT_SECONDS`.
+    alone refreshes in any case, a dead grant too. `claims` is what the provider asks the new one to have. Waits for
+    another worker's refresh, at most `WAIT_SECONDS`.
     NeedsReauth: the grant is dead. Conflict: disconnected. ProviderError `client_rejected`: this server's client id or
     secret is refused. ProviderUnavailable, ProviderRateLimited: later.
     """
@@ -93,7 +100,7 @@ def access_token(
             return token
         lease = _take_lease(row)
         if lease is not None:
-            refreshed = _refresh(lease)
+            refreshed = _refresh(lease, claims)
             if refreshed:
                 return refreshed
         elif time.monotonic() > deadline:
@@ -171,14 +178,14 @@ def _take_lease(row: Connection) -> Lease | None:
     return Lease(row, row.refresh_fence + 1) if taken else None
 
 
-def _refresh(lease: Lease) -> str | None:
+def _refresh(lease: Lease, claims: str) -> str | None:
     """The new token; None where the row changed meanwhile and has to be read again."""
     refresh_token = str(_stored(lease.row).get("refresh_token") or "")
     if not refresh_token:
         _declare_dead(lease, ProviderAuthError("The provider gave no refresh token."))
         return None
     try:
-        answer = oauth_provider(lease.row.provider).refresh(refresh_token)
+        answer = oauth_provider(lease.row.provider).refresh(refresh_token, claims)
     except ProviderAuthError as error:
         _declare_dead(lease, error)
         return None
@@ -198,7 +205,10 @@ def _store(lease: Lease, answer: TokenAnswer) -> str | None:
     if lease.row.needs_reauth:  # the provider takes the grant after all
         columns |= {"needs_reauth": False, "last_error_code": "", "last_error_message": "", "last_error_at": None}
     with transaction.atomic(durable=True):
-        return answer.access_token if lease.end(**columns) else None
+        ours = lease.end(**columns)
+        if ours and lease.row.needs_reauth:
+            incidents.tell(lease.row, EventType.CONNECTION_RECOVERED)
+    return answer.access_token if ours else None
 
 
 def _ends_at(answer: TokenAnswer) -> Any:
@@ -223,6 +233,7 @@ def _declare_dead(lease: Lease, error: ProviderAuthError) -> None:
                 target=lease.row,
                 changes={"provider": lease.row.provider, "account": lease.row.account_email, "reason": error.message},
             )
+            incidents.tell(lease.row, EventType.CONNECTION_NEEDS_REAUTH, code=NeedsReauth.default_code)
     if ours:
         logger.warning("the grant of connection %s is dead", lease.row.pk)
         raise NeedsReauth(f"{error.message} Connect the account again.")

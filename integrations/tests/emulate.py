@@ -1,5 +1,6 @@
-"""`emulate` 0.11.2 from npm: somebody else's imitation of Google's and Microsoft's OAuth, so that our own simulator is
-not the only judge. It has one page, a form per user, and no scopes of its own (reference mail-calendar 9.1)."""
+"""`emulate` 0.11.2 from npm: somebody else's imitation of Google's and Microsoft's OAuth and of other vendors, so that
+our own simulator is not the only judge. Its consent has one page, a form per user, and no scopes of its own (reference
+mail-calendar 9.1)."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -37,17 +38,22 @@ def program() -> str | None:
     return os.environ.get("EMULATE_BIN") or shutil.which("emulate")
 
 
+def running(folder: Path, redirects: dict[str, str]) -> AbstractContextManager[dict[str, str]]:
+    """Google and Microsoft: base URL by vendor while it runs."""
+    return serving(folder, ("google", "microsoft"), SEED % redirects)
+
+
 @contextmanager
-def running(folder: Path, redirects: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Base URL by vendor while it runs."""
-    seed = folder / "seed.yaml"
-    seed.write_text(SEED % redirects)
+def serving(folder: Path, services: tuple[str, ...], seed: str) -> Iterator[dict[str, str]]:
+    """One or two of its services with this seed: base URL by service while it runs."""
+    file = folder / "seed.yaml"
+    file.write_text(seed)
     port = _two_free_ports()
-    command = [str(program()), "start", "--service", "google,microsoft", "--port", str(port), "--seed", str(seed)]
+    command = [str(program()), "start", "--service", ",".join(services), "--port", str(port), "--seed", str(file)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
-        _wait(port + 1)
-        yield {"google": f"http://127.0.0.1:{port}", "microsoft": f"http://127.0.0.1:{port + 1}"}
+        _wait(port + len(services) - 1)
+        yield {service: f"http://127.0.0.1:{port + place}" for place, service in enumerate(services)}
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(10)

@@ -132,9 +132,14 @@ def test_connect_imap_with_a_body_that_is_no_object_is_refused(member: Actor, bo
     assert member.client.post(URL, body, format="json").status_code == 400
 
 
-def test_connect_imap_with_caldav_is_not_supported_yet(member: Actor) -> None:
-    response = member.client.post(URL, _form(caldav={"url": "https://dav.example.org"}))
-    assert (response.status_code, response.json()["error"]["code"]) == (422, "unsupported_operation")
+@pytest.mark.parametrize(
+    ("caldav", "field"),
+    [("x", "caldav"), ({}, "caldav.url"), ({"url": "ftp://x.example"}, "caldav.url"), ({"path": "/"}, "caldav.path")],
+)
+def test_connect_imap_with_a_malformed_caldav_names_the_field(member: Actor, caldav: Any, field: str) -> None:
+    response = member.client.post(URL, _form(caldav=caldav))
+    assert response.status_code == 400
+    assert field in response.json()["error"]["fields"]
     assert not checks.seen
 
 
@@ -147,6 +152,7 @@ def test_connect_imap_again_renews_the_same_row(member: Actor) -> None:
     assert response.status_code == 200
     assert (response.json()["id"], response.json()["status"]) == (first, "active")
     assert connection.credentials["imapPassword"] == "new"
+    assert [event.type for event in connection.events.all()] == ["connection.recovered"]
     assert SyncRun.objects.count() == 1
 
 

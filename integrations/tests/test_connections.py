@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from core.work import WorkStatus
 from integrations import serializers
-from integrations.models import Connection, SyncCursor, SyncRun, SyncState
+from integrations.models import Connection, CoverageCheck, SyncCursor, SyncRun, SyncState
 from integrations.tests.factories import ConnectionFactory, SyncRunFactory, SyncStateFactory
 from integrations.tests.flows import ROOT
 from workspaces.models import AuditEvent
@@ -92,7 +92,16 @@ def test_connection_status_tells_progress_coverage_and_the_providers_words(membe
     assert answer["email"]["status"] == "syncing"
     assert answer["email"]["progress"]["done"] == 50
     assert 49 <= answer["email"]["progress"]["etaSeconds"] <= 60
-    assert answer["email"]["coverage"] == {"remote": 100, "stored": 99, "missing": 1, "checkedAt": None}
+    coverage: dict[str, Any] = {
+        "remote": 100,
+        "stored": 99,
+        "missing": 1,
+        "checkedAt": None,
+        "nextCheckAt": None,
+        "checks": [],
+    }
+    coverage["incomplete"] = 0
+    assert answer["email"]["coverage"] == coverage
     assert answer["email"]["lastRun"]["status"] == "running"
     assert answer["email"]["nextSyncAt"]
     assert answer["calendar"]["status"] == "unavailable"
@@ -121,14 +130,14 @@ def test_connection_status_of_a_sync_that_does_not_run_is_off(member: Actor, col
     assert (answer["status"], answer["nextSyncAt"]) == ("off", None)
 
 
-def test_connection_status_costs_five_queries_whatever_the_history(
+def test_connection_status_costs_eight_queries_whatever_the_history(
     member: Actor, django_assert_num_queries: Any
 ) -> None:
     connection = _of(member)
     for _ in range(5):
         SyncRunFactory(connection=connection, status=WorkStatus.DONE)
     member.client.get(_url(connection, "/status"))
-    with django_assert_num_queries(5):  # token, connection, states, last runs, held removals
+    with django_assert_num_queries(8):  # token, connection, states, last runs, cursors, checks, push, incomplete
         member.client.get(_url(connection, "/status"))
 
 
@@ -137,8 +146,13 @@ def test_shapes_of_the_schema_are_what_is_answered(member: Actor) -> None:
     connection.note_error(code="x", message="y")
     SyncStateFactory(connection=connection)
     SyncRunFactory(connection=connection, status=WorkStatus.FAILED, error_code="x")
+    CoverageCheck.objects.create(connection=connection, type="email", ended_at=timezone.now())
+    connection.cursors.create(type="email", stream="archive", last_error="Permission denied.")
     answer = serializers.connection_status(connection)
     assert set(answer) == set(serializers.ConnectionStatusShape().fields)
+    assert set(answer["email"]["coverage"]["checks"][0]) == set(serializers.CoverageCheckShape().fields)
+    assert set(answer["email"]["coverage"]) == set(serializers.CoverageShape().fields)
+    assert set(answer["email"]["folders"][0]) == set(serializers.TroubleShape().fields)
     assert set(answer["email"]) == set(serializers.SyncStandingShape().fields)
     assert set(answer["email"]["lastRun"]) == set(serializers.RunDetailShape().fields)
     assert set(answer["lastError"]) == set(serializers.LastErrorShape().fields)

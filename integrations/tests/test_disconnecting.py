@@ -9,7 +9,6 @@ from core.work import WorkStatus
 from integrations.models import Connection, SyncRun, SyncState
 from integrations.services import disconnecting
 from integrations.tests.conftest import ADA, BOB
-from integrations.tests.factories import ConnectionFactory, SyncRunFactory, SyncStateFactory
 from integrations.tests.flows import ROOT, Hub
 from workspaces.models import AuditEvent
 from workspaces.tests.fixtures import Actor
@@ -123,15 +122,33 @@ def test_disconnect_with_purge_after_a_disconnect_removes_the_rest(hub: Hub, mem
     assert _revocations(hub) == 1
 
 
-def test_purge_removes_more_rows_than_one_batch(member: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disconnecting, "PURGE_BATCH", 2)
-    connection = ConnectionFactory(user=member.user, workspace=member.workspace)
-    SyncStateFactory(connection=connection)
-    for _ in range(5):
-        SyncRunFactory(connection=connection, status=WorkStatus.DONE)
-    disconnecting.disconnect(connection, purge=True, by=member.user)
-    assert not SyncRun.objects.exists()
-    assert not Connection.objects.exists()
+def test_purge_of_several_accounts_without_a_word_names_them_and_does_nothing(hub: Hub, member: Actor) -> None:
+    ada, bob = hub.connect(member, ADA), hub.connect(member, BOB)
+    hub.connect(member, ADA, "microsoft")
+    answer = member.client.delete(f"{GOOGLE}?purge=true")
+    assert answer.status_code == 409
+    error = answer.json()["error"]
+    assert error["code"] == "several_connections"
+    named = [{"id": str(row.pk), "accountEmail": row.account_email} for row in (ada, bob)]
+    assert error["connections"] == named
+    assert Connection.objects.connected().count() == 3
+    assert _revocations(hub) == 0
+
+
+def test_purge_counts_accounts_disconnected_before(hub: Hub, member: Actor) -> None:
+    ada = hub.connect(member, ADA)
+    member.client.delete(f"{GOOGLE}?connectionId={ada.pk}")
+    hub.connect(member, BOB)
+    assert member.client.delete(f"{GOOGLE}?purge=true").status_code == 409
+    assert Connection.objects.count() == 2
+
+
+@pytest.mark.parametrize("query", ["&all=true", "&connectionId={ada}"])
+def test_purge_of_several_accounts_takes_those_that_are_named(hub: Hub, member: Actor, query: str) -> None:
+    ada, bob = hub.connect(member, ADA), hub.connect(member, BOB)
+    assert member.client.delete(f"{GOOGLE}?purge=true{query.format(ada=ada.pk)}").status_code == 204
+    left = set() if "all" in query else {bob.pk}
+    assert set(Connection.objects.values_list("pk", flat=True)) == left
 
 
 def test_disconnect_of_a_colleagues_connection_is_not_found(hub: Hub, member: Actor, owner: Actor) -> None:

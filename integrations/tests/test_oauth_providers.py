@@ -17,10 +17,10 @@ from core.errors import (
     ProviderUnavailable,
 )
 from integrations.oauth import CONNECTION_PROVIDERS
-from integrations.oauth.base import Begun, TokenAnswer
+from integrations.oauth.base import Begun
 from integrations.oauth.google import GoogleBackend
 from integrations.oauth.microsoft import MicrosoftBackend
-from integrations.oauth.strategy import read_tokens
+from integrations.token_endpoint import TokenAnswer, read_tokens
 
 GOOGLE, MICROSOFT = GoogleBackend.refusals, MicrosoftBackend.refusals
 

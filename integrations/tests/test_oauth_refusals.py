@@ -113,6 +113,24 @@ def test_callback_after_the_user_refused_shows_a_page_in_a_browser(hub: Hub, mem
     assert response["Content-Type"].startswith("text/html")
     assert "was not connected" in page
     assert "access_denied" in page
+    assert "href" not in page  # nobody said where to go back to
+
+
+def test_callback_after_the_user_refused_leads_back_to_where_the_flow_began(hub: Hub, member: Actor) -> None:
+    answer = hub.consent(hub.authorize_in_browser(member, returnTo="/settings?tab=mail&x=1")["Location"], "deny")
+    page = hub.callback(answer, client=member.client, accept=HTML).content.decode()
+    assert '<a href="/settings?tab=mail&amp;x=1">' in page
+    answer = hub.consent(hub.authorize(member, returnTo="/settings"), "deny")
+    assert hub.callback(answer).json()["error"]["returnTo"] == "/settings"
+
+
+def test_head_of_either_leg_of_a_flow_changes_nothing(hub: Hub, member: Actor) -> None:
+    """Link previews and scanners ask with HEAD."""
+    assert member.client.head(f"{ROOT}oauth/google/authorize").status_code == 405
+    assert not OAuthState.objects.exists()
+    answer = hub.consent(hub.authorize(member), ADA)
+    assert APIClient().head(f"{ROOT}oauth/google/callback", answer).status_code == 405
+    assert hub.callback(answer).status_code == 200
 
 
 def test_callback_with_markup_in_the_error_shows_it_as_text(hub: Hub, member: Actor) -> None:

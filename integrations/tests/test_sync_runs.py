@@ -71,7 +71,7 @@ def test_start_gives_back_the_run_under_way_and_brings_it_forward() -> None:
     [
         ({"paused": True}, Conflict),
         ({"needs_reauth": True}, NeedsReauth),
-        ({"provider": "microsoft"}, UnsupportedOperation),
+        ({"provider": "caldav"}, UnsupportedOperation),
     ],
 )
 def test_start_of_what_cannot_sync_says_why(columns: dict[str, Any], error: type[HubError]) -> None:

@@ -23,11 +23,11 @@ from core.errors import (
     UnsupportedOperation,
 )
 from integrations.models import Connection
-from integrations.oauth.base import TokenAnswer
 from integrations.services import tokens
 from integrations.tests.conftest import ADA, BOB
 from integrations.tests.factories import ConnectionFactory
 from integrations.tests.flows import ROOT, Hub
+from integrations.token_endpoint import TokenAnswer
 from workspaces.models import AuditEvent
 from workspaces.tests.fixtures import Actor
 
@@ -165,6 +165,7 @@ def test_refresh_by_its_user_mends_a_grant_that_was_called_dead(hub: Hub, member
     connection.note_error(code="needs_reauth", message="401 twice", needs_reauth=True)
     assert member.client.post(f"{ROOT}connections/{connection.pk}/refresh").json()["status"] == "active"
     assert Connection.objects.get().last_error_code == ""
+    assert [event.type for event in connection.events.all()] == ["connection.recovered"]
 
 
 @pytest.mark.parametrize("vendor", ["google", "microsoft"])
@@ -222,7 +223,7 @@ def test_refresh_that_lost_the_race_uses_what_the_winner_stored(
     connection = hub.connect(member, ADA)
     _expire(connection)
 
-    def loses(refresh_token: str) -> TokenAnswer:
+    def loses(refresh_token: str, claims: str = "") -> TokenAnswer:
         row = Connection.objects.get()
         tokens.store_first(row, TokenAnswer("of-the-winner", "rotated", 3600.0))
         row.save()
@@ -234,13 +235,50 @@ def test_refresh_that_lost_the_race_uses_what_the_winner_stored(
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("races", [20, pytest.param(200, marks=pytest.mark.chaos)])
+def test_lost_races_end_with_a_good_token_and_no_dead_grant(
+    hub: Hub, member: Actor, monkeypatch: pytest.MonkeyPatch, races: int
+) -> None:
+    """The grant is rotated elsewhere at every point of a refresh: before it is asked for, and while it is (R6)."""
+    connection = hub.connect(member, ADA)
+    numbers = iter(range(1, 1_000))
+
+    def rotate() -> str:
+        row = Connection.objects.get()
+        tokens.store_first(row, TokenAnswer(token := f"good-{next(numbers)}", f"rotated-{token}", 3600.0))
+        row.save()
+        return token
+
+    def loses(refresh_token: str, claims: str = "") -> TokenAnswer:
+        current.append(rotate())
+        raise ProviderAuthError("invalid_grant")
+
+    monkeypatch.setattr(tokens, "oauth_provider", lambda key: Scripted(loses))
+    take = tokens._take_lease
+
+    def late(row: Connection) -> tokens.Lease | None:
+        """The row was read, and is another by now."""
+        if before:
+            current.append(rotate())
+        return take(row)
+
+    monkeypatch.setattr(tokens, "_take_lease", late)
+    for round in range(races):
+        current: list[str] = []
+        before = round % 2 == 0
+        _expire(connection)
+        assert tokens.access_token(connection, wait=lambda _: None) == current[-1]
+    assert not Connection.objects.get().needs_reauth
+
+
+@pytest.mark.django_db(transaction=True)
 def test_refresh_whose_answer_came_after_a_disconnect_stores_nothing(
     hub: Hub, member: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = hub.connect(member, ADA)
     _expire(connection)
 
-    def late(refresh_token: str) -> TokenAnswer:
+    def late(refresh_token: str, claims: str = "") -> TokenAnswer:
         assert member.client.delete(f"{ROOT}oauth/google").status_code == 204
         return TokenAnswer("late", "later", 3600.0)
 

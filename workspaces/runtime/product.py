@@ -29,8 +29,6 @@ from workspaces.runtime.supervisor import Program, Supervisor
 from workspaces.services import bootstrap
 
 HOST = "127.0.0.1"
-THREADS = 4
-WEB_GRACE_SECONDS = 10
 
 
 class CannotStart(Exception):
@@ -56,25 +54,30 @@ def run(console: Console) -> None:
 
 
 def programs(environment: Mapping[str, str]) -> list[Program]:
-    """Web, two Celery workers (long slices of syncs; everything that must not wait behind them) and beat."""
+    """Web, three Celery workers (long slices of syncs; webhooks, which wait for others' servers; everything that must
+    not wait behind them), beat, and the process that listens to mail servers."""
     run_folder = settings.DATA_DIR / "run"
     run_folder.mkdir(exist_ok=True)
     python = [sys.executable, "-m"]
-    gunicorn = [*python, "gunicorn", "config.wsgi:application", "--bind", f"{HOST}:{settings.PORT}"]
-    gunicorn += ["--workers", str(settings.WEB_WORKERS), "--threads", str(THREADS), "--no-control-socket"]
-    gunicorn += ["--worker-tmp-dir", str(run_folder), "--graceful-timeout", str(WEB_GRACE_SECONDS)]
+    gunicorn = [*python, "gunicorn", "config.wsgi:application", "--config", "python:config.web"]
+    gunicorn += ["--bind", f"{HOST}:{settings.PORT}", "--workers", str(settings.WEB_WORKERS)]
+    gunicorn += ["--no-control-socket", "--worker-tmp-dir", str(run_folder)]
     celery = [*python, "celery", "--app", "config", "--quiet"]
     worker = [*celery, "worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
     sync = [*worker, "--queues", "sync", "--concurrency", str(settings.WORKER_CONCURRENCY), "--hostname", "sync@%h"]
     sync += ["--pool", "threads" if _broker_in_folder() else "prefork"]
     quick = [*worker, "--queues", "quick", "--pool", "threads", "--concurrency", "4", "--hostname", "quick@%h"]
+    deliver = [*worker, "--queues", "deliver", "--pool", "threads", "--hostname", "deliver@%h"]
+    deliver += ["--concurrency", str(settings.DELIVERY_CONCURRENCY)]
     beat = [*celery, "beat", "--schedule", str(run_folder / "beat-schedule"), "--pidfile", "", "--loglevel", "INFO"]
     return [
         Program("web", gunicorn, environment),
         # SIGQUIT is Celery's cold stop: an orphan must not outlive us by a task.
         Program("sync", sync, environment, orphan_signal=signal.SIGQUIT),
         Program("quick", quick, environment, orphan_signal=signal.SIGQUIT),
+        Program("deliver", deliver, environment, orphan_signal=signal.SIGQUIT),
         Program("beat", beat, environment),
+        Program("idle", [sys.executable, "manage.py", "idle"], environment),
     ]
 
 
@@ -131,7 +134,8 @@ def _first_start() -> bootstrap.FirstStart | None:
         return bootstrap.first_start()
     except InvalidInput as error:
         words = " ".join(chain.from_iterable(error.fields.values()))
-        raise CannotStart(f"The owner cannot be made: {words} Mend OWNER_EMAIL.") from error
+        settings_to_mend = " and ".join(f"OWNER_{name.upper()}" for name in error.fields)
+        raise CannotStart(f"The owner cannot be made: {words} Mend {settings_to_mend}.") from error
 
 
 def _announce(console: Console, first: bootstrap.FirstStart | None) -> None:

@@ -77,7 +77,7 @@ def check_heartbeat() -> Part:
 
 
 def _look_at_heartbeat() -> Part:
-    beat = Heartbeat.objects.annotate(age=Now() - F("at")).order_by("age").first()
+    beat = Heartbeat.objects.filter(name="beat").annotate(age=Now() - F("at")).first()
     if beat is None:
         return Part("heartbeat", False, "No beat has ticked yet; are a Celery worker and beat running?")
     seconds = int(beat.age.total_seconds())

@@ -191,10 +191,10 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._console.line("up", "stopping")
-        asked, deadline = self._stop_signals, time.monotonic() + GRACE_SECONDS
+        deadline = time.monotonic() + GRACE_SECONDS
         for child in self._children:
             child.signal(signal.SIGTERM)
-        while self._alive() and self._stop_signals == asked and (left := deadline - time.monotonic()) > 0:
+        while self._alive() and self._stop_signals < 2 and (left := deadline - time.monotonic()) > 0:
             self._turn(left)
         for child in self._alive():
             self._console.line("up", f"{child.program.name} did not stop in time; killing it")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from core.errors import InvalidInput
 from workspaces.models import AuditEvent, Membership, Role, User, Workspace
 from workspaces.services import bootstrap, tokens
 from workspaces.tests.factories import UserFactory
@@ -32,6 +33,17 @@ def test_first_start_uses_what_the_operator_set_and_does_not_repeat_the_password
     assert first is not None
     assert (first.email, first.password) == ("boss@example.com", None)
     assert User.objects.get().check_password("from the environment")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("password", ["tiny1", "1234567890", "password123", "boss@example.com"])
+def test_first_start_refuses_a_password_anybody_would_guess(settings: Any, password: str) -> None:
+    settings.OWNER_EMAIL, settings.OWNER_PASSWORD = "boss@example.com", password
+    with pytest.raises(InvalidInput) as caught:
+        bootstrap.first_start()
+    assert list(caught.value.fields) == ["password"]
+    assert password not in str(caught.value.fields)
+    assert not User.objects.exists()
 
 
 @pytest.mark.django_db

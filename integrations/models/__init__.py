@@ -1,7 +1,8 @@
 """Connections of users to providers and the work that syncs them.
 
 `Connection` is a user's account at a provider; `OAuthState` one consent flow under way; `SyncState` where one kind of
-sync of a connection stands; `SyncCursor` how far one stream of it is; `SyncRun` one piece of sync work.
+sync of a connection stands; `SyncCursor` how far one stream of it is; `SyncRun` one piece of sync work; `Event` what
+happened, for those who follow; `Delivery` one event on its way to an integration.
 A mailbox belongs to its user: every lookup goes through `Connection.objects.of(...)`.
 """
 
@@ -18,8 +19,22 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from core.crypto import SealedJSONField
+from core.holder import MAX_NAME
 from core.ids import uuid7
 from core.work import ACTIVE, WorkQuerySet, WorkRow
+from integrations.models.contact_sync import ContactSync as ContactSync
+from integrations.models.delivery import Delivery as Delivery
+from integrations.models.delivery import DeliveryAttempt as DeliveryAttempt
+from integrations.models.delivery import Subscription as Subscription
+from integrations.models.event import WRITING_TRANSACTION as WRITING_TRANSACTION
+from integrations.models.event import Event as Event
+from integrations.models.event import EventType as EventType
+from integrations.models.integration import Health as Health
+from integrations.models.integration import Integration as Integration
+from integrations.models.notice import Notice as Notice
+from integrations.models.purge import Purge as Purge
+from integrations.models.quota import QuotaBudget as QuotaBudget
+from integrations.models.quota import QuotaSlot as QuotaSlot
 from workspaces.scoping import fetch
 
 if TYPE_CHECKING:
@@ -48,8 +63,15 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
     """Set rules: whose, and which still sync."""
 
     def of(self, *, user: User, workspace: Workspace) -> Self:
-        """Connections of this user in this workspace, disconnected ones too (their mail stays readable)."""
-        return self.filter(user=user, workspace=workspace)
+        """Connections of this user in this workspace, disconnected ones too (their mail stays readable); not those
+        that are being purged."""
+        return self.filter(user=user, workspace=workspace, purging_at__isnull=True)
+
+    def seen_by(self, *, user: User, workspace: Workspace) -> Self:
+        """Their own and those of colleagues who share theirs (`visibility`). What was shared stays so when the account
+        is disconnected or its user leaves, until it is purged: a customer's history does not end with either."""
+        shared = Q(visibility__in=(Visibility.METADATA, Visibility.FULL))
+        return self.filter(Q(user=user) | shared, workspace=workspace, purging_at__isnull=True)
 
     def connected(self) -> Self:
         return self.filter(disconnected_at__isnull=True)
@@ -95,6 +117,8 @@ class Connection(models.Model):
     """The three are set together and cleared together by the next success."""
     last_synced_at = models.DateTimeField(null=True, blank=True)
     disconnected_at = models.DateTimeField(null=True, blank=True)
+    purging_at = models.DateTimeField(null=True, blank=True)
+    """Its user wished all of it deleted: hidden from then on, gone when the work is done (`Purge`)."""
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -126,26 +150,36 @@ class Connection(models.Model):
             return ConnectionStatus.PAUSED
         return ConnectionStatus.ERROR if self.last_error_code else ConnectionStatus.ACTIVE
 
-    def note_error(self, *, code: str, message: str, needs_reauth: bool = False) -> None:
-        """Show what went wrong, in the provider's own words."""
+    def note_error(self, *, code: str, message: str, needs_reauth: bool = False) -> bool:
+        """Show what went wrong, in the provider's own words. True where the grant is dead only since now."""
         columns: dict[str, object] = {
             "last_error_code": code,
             "last_error_message": message,
             "last_error_at": timezone.now(),
         }
-        if needs_reauth:
-            columns["needs_reauth"] = True
+        first = needs_reauth and self._set({"needs_reauth": True}, needs_reauth=False)
         self._set(columns)
+        return first
 
-    def note_success(self) -> None:
-        """The last error is over."""
-        if self.last_error_code or self.needs_reauth:
-            self._set({"last_error_code": "", "last_error_message": "", "last_error_at": None, "needs_reauth": False})
+    def note_success(self) -> bool:
+        """The error this object was read with is over. True where there was one. One that another sync noted since then
+        stays: this success says nothing about it."""
+        wrong = bool(self.last_error_code) or self.needs_reauth
+        cleared: dict[str, object] = {
+            "last_error_code": "",
+            "last_error_message": "",
+            "last_error_at": None,
+            "needs_reauth": False,
+        }
+        read = {"last_error_at": self.last_error_at, "needs_reauth": self.needs_reauth}
+        return wrong and self._set(cleared, **read)
 
-    def _set(self, columns: dict[str, object]) -> None:
-        type(self).objects.filter(pk=self.pk).update(**columns)
-        for name, value in columns.items():
+    def _set(self, columns: dict[str, object], **only: object) -> bool:
+        """Write these columns where the row is as `only` says; whether it was."""
+        written = type(self).objects.filter(pk=self.pk, **only).update(**columns)
+        for name, value in columns.items() if written else ():
             setattr(self, name, value)
+        return bool(written)
 
 
 class OAuthState(models.Model):
@@ -186,6 +220,9 @@ class SyncState(models.Model):
     coverage_stored = models.PositiveIntegerField(null=True, blank=True)
     coverage_missing = models.PositiveIntegerField(null=True, blank=True)
     coverage_checked_at = models.DateTimeField(null=True, blank=True)
+    """When the last comparison with the provider ended; the figures are its (`CoverageCheck`)."""
+    next_check_at = models.DateTimeField(null=True, blank=True)
+    """When the next comparison is due; None: as soon as the first sync is through."""
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("connection", "type"), name="syncstate_one_per_type"),)
@@ -199,6 +236,8 @@ class SyncCursor(models.Model):
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="cursors")
     type = models.CharField(max_length=20)
     stream = models.CharField(max_length=500)
+    name = models.CharField(max_length=500, blank=True, default="")
+    """What people call it; "" where it is the whole account."""
     cursor = models.TextField(blank=True, default="")
     """"" until the first listing began, or after the provider lost it (then `reconcile` is set)."""
     backfill_token = models.TextField(blank=True, default="")
@@ -209,12 +248,54 @@ class SyncCursor(models.Model):
     total = models.PositiveIntegerField(null=True, blank=True)
     held_reason = models.TextField(blank=True, default="")
     """Not empty where a pass would have removed more than the set share: it stops and asks."""
+    last_error = models.TextField(blank=True, default="")
+    """Why this part does not sync, in the provider's words; "" while it does."""
+    last_error_at = models.DateTimeField(null=True, blank=True)
+    resyncs = models.PositiveSmallIntegerField(default=0)
+    """How often its cursor was lost since `resyncs_since`, at most a day ago (reference R10)."""
+    resyncs_since = models.DateTimeField(null=True, blank=True)
+    known_brought = models.BooleanField(default=False)
+    """What it has of people the workspace knows was brought ahead of the rest."""
+    checked_at = models.DateTimeField(null=True, blank=True)
+    """When it was last compared with the provider."""
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         constraints = (
             models.UniqueConstraint(fields=("connection", "type", "stream"), name="synccursor_one_per_stream"),
         )
+
+
+class CoverageCheck(models.Model):
+    """One comparison of a kind of sync with the provider, and what it mended. Kept as history."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="coverage_checks", db_index=False)
+    type = models.CharField(max_length=20)
+    began_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True, blank=True)
+    """None while it is under way: a check goes on where a slice or a worker ended."""
+    remote = models.PositiveIntegerField(default=0)
+    stored = models.PositiveIntegerField(default=0)
+    excluded = models.PositiveIntegerField(default=0)
+    """Left out by the user's own wish."""
+    missing = models.PositiveIntegerField(default=0)
+    """Still missing after the repair."""
+    fetched = models.PositiveIntegerField(default=0)
+    moved = models.PositiveIntegerField(default=0)
+    """Stored, and found somewhere else than it was believed to be."""
+    removed = models.PositiveIntegerField(default=0)
+    recounted = models.PositiveIntegerField(default=0)
+    """Counters of folders and threads that were wrong."""
+
+    class Meta:
+        ordering = ("-began_at", "-id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("connection", "type"), condition=Q(ended_at__isnull=True), name="coveragecheck_one_under_way"
+            ),
+        )
+        indexes = (models.Index(fields=("connection", "type", "-began_at"), name="coveragecheck_history"),)
 
 
 class SyncRunQuerySet(WorkQuerySet):
@@ -231,12 +312,16 @@ class SyncRun(WorkRow):
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="runs")
     type = models.CharField(max_length=20)
     trigger = models.CharField(max_length=20, default="schedule")
-    """"schedule", "user", "connect", "change", "accept"."""
+    """"schedule", "user", "connect", "change", "push", "accept"."""
     done = models.PositiveIntegerField(default=0)
     total = models.PositiveIntegerField(null=True, blank=True)
+    done_before = models.PositiveIntegerField(null=True, blank=True)
+    """What was done when it began: earlier runs' work says nothing about its pace."""
     added = models.PositiveIntegerField(default=0)
     changed = models.PositiveIntegerField(default=0)
     removed = models.PositiveIntegerField(default=0)
+    holder = models.CharField(max_length=MAX_NAME, blank=True, default="")
+    """The process that works on it (`core.holder`), so that a dead one is noticed before its lease runs out."""
     rung_at = models.DateTimeField(null=True, blank=True)
     """When a wake-up was last sent: the tick does not ring a busy broker again and again."""
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -257,8 +342,9 @@ class SyncRun(WorkRow):
         )
 
     def eta_seconds(self) -> int | None:
-        """An honest time left: from this run's own pace; None before there is one."""
-        if not self.total or not self.done or self.started_at is None or self.done >= self.total:
+        """An honest time left: from this run's own pace, its waits included; None before there is one."""
+        own = self.done - (self.done_before or 0)
+        if not self.total or own <= 0 or self.started_at is None or self.done >= self.total:
             return None
         elapsed: timedelta = timezone.now() - self.started_at
-        return round(elapsed.total_seconds() * (self.total - self.done) / self.done)
+        return round(elapsed.total_seconds() * (self.total - self.done) / own)

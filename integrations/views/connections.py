@@ -3,43 +3,28 @@ OWNER's included, answers exactly like a missing one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from django.http import HttpResponseBase, HttpResponseRedirect
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.parsers import BaseParser
 from rest_framework.permissions import AllowAny
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from core.api.negotiation import AnyAccept
 from core.api.pagination import Page, paged_query, paged_shape, paginate
 from core.api.serializers import valid, wire_time
 from core.errors import HubError
 from integrations import browser_answers, serializers
-from integrations.models import Connection
+from integrations.models import Connection, Purge
 from integrations.oauth import CONNECTION_PROVIDERS
+from integrations.serializers.purges import PurgeShape, purge
 from integrations.services import connections, disconnecting, oauth_flow, tokens
-from integrations.tasks import ring
+from integrations.tasks import ring, ring_purges
 from workspaces.authentication import caller
 from workspaces.idempotency import idempotent
-
-
-class AnyAccept(BaseContentNegotiation):
-    """For the two addresses a browser visits: they answer pages and redirects, which no renderer of ours makes."""
-
-    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
-        return next(iter(parsers))
-
-    def select_renderer(
-        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
-    ) -> tuple[BaseRenderer, str]:
-        first = next(iter(renderers))
-        return first, first.media_type
+from workspaces.scoping import fetch
 
 
 def _wants_json(request: Request) -> bool:
@@ -69,6 +54,7 @@ class Providers(APIView):
 class Authorize(APIView):
     """The first leg of a consent flow."""
 
+    http_method_names = ("get", "options")  # a HEAD that looks ahead must not begin one
     content_negotiation_class = AnyAccept
 
     @extend_schema(
@@ -97,6 +83,7 @@ class Authorize(APIView):
 class Callback(APIView):
     """The second leg: the provider sends the user's browser here, without a token of ours."""
 
+    http_method_names = ("get", "options")  # a HEAD that looks ahead must not use up the state
     authentication_classes = ()
     permission_classes = (AllowAny,)
     content_negotiation_class = AnyAccept
@@ -136,11 +123,19 @@ class Disconnect(APIView):
     )
     def delete(self, request: Request, provider: str) -> Response:
         """Revokes at the provider where it can, forgets the credential, stops syncs: one connection, or all of the
-        caller's with this provider. `purge=true` deletes what was synced too."""
+        caller's with this provider. `purge=true` deletes what was synced too: hidden at once, and gone at once or, of a
+        large mailbox, within minutes (`connections/:id/purge`). A purge of several accounts at once wants `all=true`:
+        without it 409 `several_connections` names them, and nothing has happened."""
         asked = valid(serializers.DisconnectParameters, request.query_params).validated_data
-        disconnecting.disconnect_all(
-            user=caller(request).user, workspace=caller(request).workspace, provider=provider, **asked
+        purges = disconnecting.disconnect_all(
+            user=caller(request).user,
+            workspace=caller(request).workspace,
+            provider=provider,
+            connection_id=asked["connection_id"],
+            purge=asked["purge"],
+            every=asked["all"],
         )
+        ring_purges(purges)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -208,6 +203,16 @@ class ConnectionStatus(APIView):
         return Response(serializers.connection_status(_connection(request, connection_id)))
 
 
+class PurgeDetail(APIView):
+    """What became of a purge."""
+
+    @extend_schema(operation_id="connection_purge", responses=PurgeShape)
+    def get(self, request: Request, connection_id: str) -> Response:
+        """How far it is and, once done, the proof: the rows of every table before, and after the last was deleted."""
+        mine = Purge.objects.filter(user=caller(request).user, workspace=caller(request).workspace)
+        return Response(purge(fetch(mine, connection_id=connection_id)))
+
+
 class Sync(APIView):
     """Syncing now."""
 
@@ -217,8 +222,13 @@ class Sync(APIView):
         """202 with the runs; one under way is given back, not doubled."""
         connection = _connection(request, connection_id)
         asked = valid(serializers.SyncBody, request.data)
+        wanted = asked.validated_data
         runs = connections.sync_now(
-            connection, type=asked.validated_data["type"], trigger=asked.trigger(), by=caller(request).user
+            connection,
+            type=wanted["type"],
+            trigger=asked.trigger(),
+            check=wanted["check_coverage"],
+            by=caller(request).user,
         )
         ring(runs)
         shown = {"runs": [serializers.run_summary(run) for run in runs]}

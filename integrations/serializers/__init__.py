@@ -11,12 +11,59 @@ from typing import Any
 from rest_framework import serializers
 
 from core.api.pagination import PageParameters
-from core.api.serializers import CamelSerializer, IsoDateTimeField, wire_time
+from core.api.serializers import CamelSerializer, wire_time
 from core.errors import InvalidInput
-from core.work import WorkStatus
-from integrations.models import Connection, ConnectionStatus, SyncRun, SyncState, Visibility
+from integrations.models import Connection, CoverageCheck, SyncRun, Visibility
 from integrations.oauth.base import CAPABILITIES, ConnectionProvider, OAuthProvider
 from integrations.oauth.imap import Imap
+from integrations.serializers.shapes import (
+    AuthorizationShape as AuthorizationShape,
+)
+from integrations.serializers.shapes import (
+    ConnectionShape as ConnectionShape,
+)
+from integrations.serializers.shapes import (
+    ConnectionStatusShape as ConnectionStatusShape,
+)
+from integrations.serializers.shapes import (
+    CoverageCheckShape as CoverageCheckShape,
+)
+from integrations.serializers.shapes import (
+    CoverageShape as CoverageShape,
+)
+from integrations.serializers.shapes import (
+    ErrorShape as ErrorShape,
+)
+from integrations.serializers.shapes import (
+    FieldShape as FieldShape,
+)
+from integrations.serializers.shapes import (
+    LastErrorShape as LastErrorShape,
+)
+from integrations.serializers.shapes import (
+    ProgressShape as ProgressShape,
+)
+from integrations.serializers.shapes import (
+    ProviderShape as ProviderShape,
+)
+from integrations.serializers.shapes import (
+    ProvidersShape as ProvidersShape,
+)
+from integrations.serializers.shapes import (
+    RunDetailShape as RunDetailShape,
+)
+from integrations.serializers.shapes import (
+    RunShape as RunShape,
+)
+from integrations.serializers.shapes import (
+    RunsShape as RunsShape,
+)
+from integrations.serializers.shapes import (
+    SyncStandingShape as SyncStandingShape,
+)
+from integrations.serializers.shapes import (
+    TroubleShape as TroubleShape,
+)
 from integrations.services import capabilities, standing
 from integrations.services.sync_runs import ACCEPT_REMOVALS
 
@@ -107,19 +154,37 @@ def sync_standing(sync: standing.SyncStanding) -> dict[str, Any]:
             "total": run.total if run else None,
             "etaSeconds": sync.eta_seconds,
         },
-        "coverage": _coverage(sync.state),
+        "coverage": _coverage(sync),
         "heldRemovals": list(sync.held),
+        "folders": [{"folder": t.folder, "problem": t.problem, "since": _time(t.since)} for t in sync.troubles],
+        "push": {
+            "status": str(sync.push.status),
+            "via": sync.push.via,
+            "expiresAt": _time(sync.push.expires_at),
+            "lastNotifiedAt": _time(sync.push.last_notified_at),
+            "message": sync.push.message,
+        },
         "lastRun": run_detail(run) if run else None,
     }
 
 
-def _coverage(state: SyncState | None) -> dict[str, Any]:
+def _coverage(sync: standing.SyncStanding) -> dict[str, Any]:
+    state = sync.state
     return {
         "remote": state.coverage_remote if state else None,
         "stored": state.coverage_stored if state else None,
         "missing": state.coverage_missing if state else None,
+        "incomplete": sync.incomplete,
         "checkedAt": _time(state.coverage_checked_at if state else None),
+        "nextCheckAt": _time(state.next_check_at if state else None),
+        "checks": [coverage_check(check) for check in sync.checks],
     }
+
+
+def coverage_check(check: CoverageCheck) -> dict[str, Any]:
+    """One comparison with the provider and what it mended."""
+    figures = ("remote", "stored", "excluded", "missing", "fetched", "moved", "removed", "recounted")
+    return {"checkedAt": _time(check.ended_at), **{name: getattr(check, name) for name in figures}}
 
 
 def run_summary(run: SyncRun) -> dict[str, Any]:
@@ -166,6 +231,11 @@ class DisconnectParameters(CamelSerializer):
 
     connection_id = serializers.CharField(required=False, default="", allow_blank=True)
     purge = serializers.BooleanField(required=False, default=False, help_text="Also delete what was synced.")
+    all = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="Purge every account of the provider, where there are several and no `connectionId` names one.",
+    )
 
 
 class ConnectionParameters(PageParameters):
@@ -193,6 +263,10 @@ class SyncBody(CamelSerializer):
     type = serializers.ChoiceField(choices=[*CAPABILITIES, "all"], default="all")
     accept_removals = serializers.BooleanField(
         default=False, help_text="Believe a removal that was held back because it was suspiciously large."
+    )
+
+    check_coverage = serializers.BooleanField(
+        default=False, help_text="Also compare everything with the provider, which is otherwise done once a day."
     )
 
     def trigger(self) -> str:
@@ -224,7 +298,7 @@ def imap_schema() -> dict[str, Any]:
         if inner:
             empty = {"type": "object", "properties": {}, "required": []}
             home = schema["properties"].setdefault(outer, empty)
-            if outer not in schema["required"]:
+            if field.required and outer not in schema["required"]:
                 schema["required"].append(outer)
         home["properties"][inner or outer] = _property(field.kind, field.label, field.choices, field.help)
         if field.required:
@@ -240,143 +314,3 @@ def _property(kind: str, label: str, choices: tuple[str, ...], words: str) -> di
     if kind == "secret":
         described |= {"format": "password", "writeOnly": True}
     return described
-
-
-# --- shapes for OpenAPI -------------------------------------------------------------------------------------------
-
-
-class FieldShape(CamelSerializer):
-    """A field of a connect form."""
-
-    name = serializers.CharField()
-    label = serializers.CharField()  # type: ignore[assignment]
-    kind = serializers.CharField()
-    choices = serializers.ListField(child=serializers.CharField())
-    required = serializers.BooleanField()  # type: ignore[assignment]
-    help = serializers.CharField()
-
-
-class ProviderShape(CamelSerializer):
-    """A connection provider."""
-
-    provider = serializers.CharField()
-    name = serializers.CharField()
-    oauth = serializers.BooleanField()
-    configured = serializers.BooleanField()
-    connected = serializers.BooleanField()
-    capabilities = serializers.ListField(child=serializers.CharField())
-    scopes = serializers.ListField(child=serializers.CharField())
-    fields_ = FieldShape(many=True)
-
-
-class ProvidersShape(CamelSerializer):
-    """All connection providers."""
-
-    providers = ProviderShape(many=True)
-
-
-class AuthorizationShape(CamelSerializer):
-    """Where to send the user."""
-
-    authorization_url = serializers.URLField()
-    expires_at = IsoDateTimeField()
-
-
-class ConnectionShape(CamelSerializer):
-    """A connection."""
-
-    id = serializers.UUIDField()
-    provider = serializers.CharField()
-    account_email = serializers.EmailField()
-    display_name = serializers.CharField()
-    status = serializers.ChoiceField(choices=ConnectionStatus.choices)
-    scopes = serializers.ListField(child=serializers.CharField())
-    capabilities = serializers.ListField(child=serializers.CharField())
-    visibility = serializers.ChoiceField(choices=Visibility.choices)
-    paused = serializers.BooleanField()
-    sync_email = serializers.BooleanField()
-    sync_calendar = serializers.BooleanField()
-    created_at = IsoDateTimeField()
-    last_synced_at = IsoDateTimeField(allow_null=True)
-    disconnected_at = IsoDateTimeField(allow_null=True)
-
-
-class RunShape(CamelSerializer):
-    """A sync run."""
-
-    id = serializers.UUIDField()
-    connection_id = serializers.UUIDField()
-    type = serializers.CharField()
-    status = serializers.ChoiceField(choices=WorkStatus.choices)
-
-
-class RunsShape(CamelSerializer):
-    """Runs that are under way."""
-
-    runs = RunShape(many=True)
-
-
-class ErrorShape(CamelSerializer):
-    """What went wrong, in the provider's words."""
-
-    code = serializers.CharField()
-    message = serializers.CharField()
-
-
-class LastErrorShape(ErrorShape):
-    """… and when."""
-
-    at = IsoDateTimeField()
-
-
-class RunDetailShape(RunShape):
-    """A sync run with what it did."""
-
-    trigger = serializers.CharField()
-    started_at = IsoDateTimeField(allow_null=True)
-    finished_at = IsoDateTimeField(allow_null=True)
-    added = serializers.IntegerField()
-    changed = serializers.IntegerField()
-    removed = serializers.IntegerField()
-    error = ErrorShape(allow_null=True)
-
-
-class ProgressShape(CamelSerializer):
-    """How far a run is."""
-
-    done = serializers.IntegerField()
-    total = serializers.IntegerField(allow_null=True)
-    eta_seconds = serializers.IntegerField(allow_null=True)
-
-
-class CoverageShape(CamelSerializer):
-    """What is stored beside what the provider has."""
-
-    remote = serializers.IntegerField(allow_null=True)
-    stored = serializers.IntegerField(allow_null=True)
-    missing = serializers.IntegerField(allow_null=True)
-    checked_at = IsoDateTimeField(allow_null=True)
-
-
-class SyncStandingShape(CamelSerializer):
-    """One kind of sync of a connection."""
-
-    status = serializers.ChoiceField(choices=standing.SyncStatus.choices)
-    last_synced_at = IsoDateTimeField(allow_null=True)
-    next_sync_at = IsoDateTimeField(allow_null=True)
-    progress = ProgressShape()
-    coverage = CoverageShape()
-    held_removals = serializers.ListField(
-        child=serializers.CharField(), help_text="Removals not believed; `acceptRemovals` on a sync believes them."
-    )
-    last_run = RunDetailShape(allow_null=True)
-
-
-class ConnectionStatusShape(ConnectionShape):
-    """A connection with what is wrong and how far its syncs are."""
-
-    last_error = LastErrorShape(allow_null=True)
-    token_expires_at = IsoDateTimeField(allow_null=True)
-    missing_scopes = serializers.ListField(child=serializers.CharField())
-    email = SyncStandingShape()
-    calendar = SyncStandingShape()

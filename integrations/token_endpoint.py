@@ -1,7 +1,9 @@
-"""What a vendor's "no" means, by where it was said and by its error code: never by the prose around it.
+"""What a token endpoint says: tokens, or a "no" that means something by where it was said and by its error code, never
+by the prose around it.
 
-Used by the backends of `strategy`. Only a short list means that a grant is dead; a wrong client secret hits every user
-at once and is the operator's to mend, so it must not break their connections (reference mail-calendar 8.6).
+Used by connection providers (`oauth`) and by integration providers whose tokens are refreshed. Only a short list means
+that a grant is dead; a wrong client secret hits every user at once and is the operator's to mend, so it must not break
+their connections (reference mail-calendar 8.6).
 """
 
 from __future__ import annotations
@@ -31,6 +33,39 @@ CLIENT = frozenset(
 )
 """Our own registration is wrong, not the user's grant."""
 PASSING = frozenset({"server_error", "temporarily_unavailable", "slow_down"})
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAnswer:
+    """What a token endpoint answered. `repr` shows no secret."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(default="", repr=False)
+    """"" where none came: the one we have stays good."""
+    expires_in: float | None = None
+    """Seconds from the answer; None where the vendor does not say."""
+    scopes: tuple[str, ...] | None = None
+    """What was granted; None where the answer is silent, which means: what was asked (RFC 6749 5.1)."""
+
+
+def read_tokens(answer: Mapping[str, Any]) -> TokenAnswer:
+    """A token endpoint's JSON as ours. What is not of its type counts as not there."""
+    scope, refresh_token = answer.get("scope"), answer.get("refresh_token")
+    return TokenAnswer(
+        access_token=str(answer["access_token"]),
+        refresh_token=refresh_token if isinstance(refresh_token, str) else "",
+        expires_in=_seconds(answer.get("expires_in")),
+        scopes=tuple(scope.split()) if isinstance(scope, str) and scope.strip() else None,
+    )
+
+
+def _seconds(value: object) -> float | None:
+    """RFC 6749 says a number; some servers send it as text."""
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < 10 * 365 * 86_400 else None
 
 
 @dataclass(frozen=True)

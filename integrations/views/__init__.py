@@ -1,0 +1,1 @@
+"""The API of connections (a user's accounts) and of integrations (a workspace's), a module each."""
