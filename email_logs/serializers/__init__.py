@@ -1,0 +1,1 @@
+"""How outbound mail and its logs look on the wire."""

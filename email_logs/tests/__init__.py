@@ -1,0 +1,1 @@
+"""Tests of the email logs app, one file per module."""

@@ -1,0 +1,1 @@
+"""The API of outbound mail and its logs (CONTRACT 5)."""
