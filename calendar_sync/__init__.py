@@ -1,0 +1,1 @@
+"""Calendars synced into the database: their events, recurrences expanded, answered over the API."""

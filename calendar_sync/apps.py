@@ -1,0 +1,17 @@
+"""The app's configuration."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class CalendarSyncConfig(AppConfig):
+    """Calendars synced into the database, read and answered over the API."""
+
+    name = "calendar_sync"
+
+    def ready(self) -> None:
+        """Every calendar provider loads and carries its key."""
+        from calendar_sync.providers import CALENDAR_PROVIDERS
+
+        CALENDAR_PROVIDERS.register_check()

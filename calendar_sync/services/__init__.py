@@ -1,0 +1,1 @@
+"""Work that crosses a boundary: the database, a provider, a worker."""

@@ -1,0 +1,50 @@
+"""From a connection to its open account: the credential, the settings and the provider object.
+
+Used by the engine and by whatever asks the provider for somebody. No transaction may be open while the account is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from calendar_sync.providers import CALENDAR_PROVIDERS
+from calendar_sync.providers.base import CalendarAccount, CalendarProvider
+from core.errors import Conflict, NeedsReauth, ProviderAuthError, ProviderUnavailable
+from integrations.models import Connection
+from integrations.services import tokens
+
+Result = TypeVar("Result")
+ATTEMPTS = 3
+"""With the token that is there, a fresh one, and one with the claims that the provider asked for."""
+
+
+def account_of(connection: Connection, *, stale: str = "", claims: str = "") -> CalendarAccount:
+    """What a provider needs, with a fresh credential; `stale` is an access token that was refused. NeedsReauth where
+    the grant is dead, Conflict where the connection was disconnected."""
+    if connection.disconnected_at is not None:
+        raise Conflict("This account was disconnected. Connect it again first.", code="disconnected")
+    if connection.needs_reauth:
+        raise NeedsReauth()
+    if tokens.is_oauth(connection):
+        access_token = tokens.access_token(connection, force=bool(stale), stale=stale or None, claims=claims)
+        return CalendarAccount(connection.account_email, access_token, connection.options)
+    return CalendarAccount(connection.account_email, settings=connection.options, secrets=connection.credentials or {})
+
+
+def with_calendars(connection: Connection, work: Callable[[CalendarProvider], Result]) -> Result:
+    """Do `work` with the open account. A refused access token is refreshed and the work done once more, so `work` must
+    be repeatable up to its first provider call that changes something."""
+    provider = CALENDAR_PROVIDERS.get(connection.provider)
+    account = account_of(connection)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with provider(account) as opened:
+                return work(opened)
+        except ProviderAuthError as error:
+            if not account.access_token or (attempt > 1 and not error.claims):
+                raise
+            if attempt == ATTEMPTS:  # it gives such tokens and refuses them too: that has not ended the grant
+                raise ProviderUnavailable(error.message) from error
+            account = account_of(connection, stale=account.access_token, claims=error.claims)
+    raise AssertionError("every attempt returns or raises")

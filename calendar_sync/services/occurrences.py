@@ -1,0 +1,137 @@
+"""When events take place: the rows of `Occurrence`, kept for a horizon, and the expansion beyond it.
+
+`refresh` is called by the writer for every event it changed, in its transaction; `extend` by the schedule, so that the
+horizon goes along with time. Whoever reads outside the horizon expands there (`beyond`): being late costs time and
+never an event.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from calendar_sync import recurrence, rules
+from calendar_sync.models import Calendar, CalendarEvent, EventQuerySet, Occurrence
+from calendar_sync.records import CANCELLED
+from calendar_sync.services.columns import change_of, floating_zone, recurrence_of, span_of
+
+BEFORE, AFTER = timedelta(days=366), timedelta(days=731)
+"""The horizon: what people look at."""
+EXTEND_WHEN_LEFT = timedelta(days=701)
+"""A series is expanded anew when less of its future than this is stored: once a month."""
+LONG = timedelta(days=7)
+"""What lasts longer is found by its end: a range then looks back only so far for starts."""
+AT_ONCE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """The stretch that is stored."""
+
+    begin: datetime
+    end: datetime
+
+    @classmethod
+    def now(cls) -> Horizon:
+        today = timezone.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return cls(today - BEFORE, today + AFTER)
+
+
+def refresh(events: Sequence[CalendarEvent], calendars: Mapping[uuid.UUID, Calendar], *, fresh: bool = False) -> None:
+    """Write the occurrences of these events (series or single ones) anew, inside the caller's transaction; what is gone
+    or unreadable has none. `fresh`: none of them has any yet."""
+    if not events:
+        return
+    if not fresh:
+        Occurrence.objects.filter(event__in=[event.pk for event in events]).delete()
+    horizon = Horizon.now()
+    changes = changes_of([event for event in events if event.recurrence])
+    made: list[Occurrence] = []
+    for event in events:
+        if event.removed_at is None and not event.problem and not _is_nothing(event):
+            made += _rows(event, changes.get(event.pk, ()), calendars[event.calendar_id], horizon)
+    Occurrence.objects.bulk_create(made, batch_size=5000)
+    expanded = [event for event in events if event.recurrence]
+    CalendarEvent.objects.bulk_update(expanded, ["expanded_from", "expanded_until", "cut"], batch_size=500)
+
+
+def changes_of(series: Sequence[CalendarEvent]) -> dict[uuid.UUID, list[CalendarEvent]]:
+    """The changed occurrences of these series that are still there. One query, none for nothing."""
+    found: defaultdict[uuid.UUID, list[CalendarEvent]] = defaultdict(list)
+    if series:
+        for row in CalendarEvent.objects.readable().filter(series__in=[event.pk for event in series]).order_by("id"):
+            if row.series_id is not None:
+                found[row.series_id].append(row)
+    return dict(found)
+
+
+def expand(
+    event: CalendarEvent, changes: Iterable[CalendarEvent], calendar: Calendar, begin: datetime, end: datetime
+) -> recurrence.Expansion[CalendarEvent]:
+    """The occurrences of a series that overlap a stretch. A rule that cannot be followed gives none, and says so."""
+    try:
+        return recurrence.expand(
+            span_of(event),
+            recurrence_of(event),
+            event,
+            begin,
+            end,
+            changes=[change_of(row) for row in changes],
+            floating=floating_zone(calendar),
+        )
+    except rules.BadRule as error:
+        return recurrence.Expansion((), str(error))
+
+
+def _is_nothing(event: CalendarEvent) -> bool:
+    """A cancelled occurrence of a series that is not here."""
+    return bool(event.recurrence_key) and event.status == CANCELLED
+
+
+def _rows(
+    event: CalendarEvent, changes: Iterable[CalendarEvent], calendar: Calendar, horizon: Horizon
+) -> list[Occurrence]:
+    if not event.recurrence:
+        return [_row(event, event, "", event.starts_at, event.ends_at)]
+    found = expand(event, changes, calendar, horizon.begin, horizon.end)
+    event.expanded_from, event.expanded_until, event.cut = horizon.begin, horizon.end, found.cut
+    return [_row(event, one.source, one.key, one.start, one.end) for one in found.occurrences]
+
+
+def _row(event: CalendarEvent, source: CalendarEvent, key: str, start: datetime, end: datetime) -> Occurrence:
+    return Occurrence(
+        calendar_id=event.calendar_id,
+        event=event,
+        source=source,
+        key=key,
+        meeting=event.meeting,
+        starts_at=start,
+        ends_at=end,
+        all_day=source.all_day,
+        is_long=end - start > LONG,
+    )
+
+
+def beyond(events: EventQuerySet, begin: datetime, end: datetime) -> EventQuerySet:
+    """Of these, the series that may take place in a stretch of which not everything is stored."""
+    not_stored = Q(expanded_until__lt=end) | Q(expanded_from__gt=begin)
+    still = Q(series_ends_at__isnull=True) | Q(series_ends_at__gt=begin)
+    return events.readable().filter(not_stored, still, recurrence__isnull=False, cut="", starts_at__lt=end)
+
+
+def extend(limit: int = AT_ONCE) -> int:
+    """Expand series whose stored future runs short; how many. Called by the schedule until nothing is left."""
+    soon = timezone.now() + EXTEND_WHEN_LEFT
+    with transaction.atomic():
+        due = CalendarEvent.objects.readable().filter(recurrence__isnull=False, cut="", expanded_until__lt=soon)
+        due = due.filter(Q(series_ends_at__isnull=True) | Q(series_ends_at__gt=timezone.now() - BEFORE))
+        events = list(due.select_for_update(skip_locked=True).order_by("expanded_until")[:limit])
+        refresh(events, Calendar.objects.in_bulk({event.calendar_id for event in events}))
+    return len(events)

@@ -1,0 +1,19 @@
+"""The calendar API, relative to /api/v1/integrations/ (CONTRACT 4, Calendar)."""
+
+from django.urls import path
+
+from calendar_sync import views
+
+urlpatterns = [
+    path("calendar/events", views.Events.as_view(), name="calendar-events"),
+    path(
+        "calendar/events/entity/<str:entity_type>/<str:entity_id>",
+        views.EntityEvents.as_view(),
+        name="calendar-entity-events",
+    ),
+    path("calendar/events/<str:event_id>.ics", views.EventFile.as_view(), name="calendar-event-ics"),
+    path("calendar/events/<str:event_id>", views.EventDetail.as_view(), name="calendar-event"),
+    path("calendar/calendars", views.Calendars.as_view(), name="calendar-calendars"),
+    path("calendar/calendars/<str:calendar_id>", views.CalendarDetail.as_view(), name="calendar-calendar"),
+    path("calendar/sync", views.Sync.as_view(), name="calendar-sync"),
+]
