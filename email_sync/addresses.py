@@ -1,7 +1,8 @@
 """E-mail addresses as people and clients give them: strict reading, and the form in which two are compared.
 
-Called by `composing` and by the services that match people. What mail itself says is read by `parsing.mailboxes`, which
-refuses nothing; this refuses everything a mail server would.
+Called by `composing` and by the services of aliases, bounces and imports. What mail itself says is read by
+`parsing.mailboxes`, which refuses nothing; this refuses everything a mail server would. Addresses are compared here as
+one address is, letter by letter; as one person's, tags and dots left aside, by `entities.matching`.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import re
 import unicodedata
 
-import idna
-
+from core.addresses import ascii_domain, exact
 from core.errors import InvalidInput
 from email_sync.parsing.mailboxes import addresses
 from email_sync.records import Address
 
 MAX_EMAIL, MAX_LOCAL, MAX_NAME = 254, 64, 200
 
+__all__ = ("ascii_domain", "domain_of", "exact", "is_email", "parse_address", "refuse_controls")
+
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -33,7 +36,7 @@ def parse_address(text: str, field: str) -> Address:
     form. InvalidInput naming `field` for anything else."""
     refuse_controls(text, field)
     found = addresses(text) if len(text) <= MAX_EMAIL + MAX_NAME + 10 else ()
-    bracketed = text.rstrip().endswith(">")
+    bracketed = text.rstrip().endswith(">") and _QUOTED.sub("", text).count("<") == 1
     if len(found) != 1 or not is_email(found[0].email) or not (bracketed or found[0].email == text.strip()):
         raise InvalidInput(fields={field: [f"{text[:100]!r} is not an email address."]})
     name = found[0].name
@@ -56,22 +59,6 @@ def is_email(email: str) -> bool:
     )
 
 
-def ascii_domain(domain: str) -> str:
-    """A domain in lower case and in its ASCII (punycode) form; one that has none stays as it is, in lower case."""
-    if domain.isascii():
-        return domain.lower()
-    try:
-        return idna.encode(domain, uts46=True).decode("ascii").lower()
-    except (idna.IDNAError, UnicodeError):
-        return domain.lower()
-
-
-def normalise(email: str) -> str:
-    """The form in which addresses are compared: no white space around, case folded, domain in ASCII. "" stays ""."""
-    local, at, domain = email.strip().rpartition("@")
-    return f"{local.casefold()}{at}{ascii_domain(domain)}" if at else domain.casefold()
-
-
 def domain_of(email: str) -> str:
     """The domain in its compared form, "" where there is none."""
-    return normalise(email).rpartition("@")[2] if "@" in email else ""
+    return exact(email).rpartition("@")[2] if "@" in email else ""

@@ -11,7 +11,9 @@ class EmailSyncConfig(AppConfig):
     name = "email_sync"
 
     def ready(self) -> None:
-        """Every mail provider loads and carries its key."""
+        """Every mail provider, doorbell and listener loads and carries its key."""
         from email_sync.providers import MAIL_PROVIDERS
+        from email_sync.providers.doorbells import MAIL_DOORBELLS, MAIL_LISTENERS
 
-        MAIL_PROVIDERS.register_check()
+        for registry in (MAIL_PROVIDERS, MAIL_DOORBELLS, MAIL_LISTENERS):
+            registry.register_check()

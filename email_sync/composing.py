@@ -18,16 +18,16 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from urllib.parse import quote
 
-from core.errors import InvalidInput
+from core.errors import InvalidInput, TooLarge
 from email_sync.addresses import MAX_NAME, domain_of, parse_address, refuse_controls
 from email_sync.parsing import markup
 from email_sync.parsing.attachments import safe_file_name
 from email_sync.parsing.text import clean
-from email_sync.records import Address, OutgoingMail
+from email_sync.records import OWN_ID_HEADER, Address, OutgoingMail
 from email_sync.threading import base_subject
 
 MAX_BYTES = 36_700_160
-"""Gmail's limit, and Dovecot's and many others' (reference 2.2, 4.3)."""
+"""Gmail's limit, and Dovecot's and many others' (reference 2.2, 4.3): where a provider names no other."""
 MAX_RECIPIENTS = 500
 MAX_SUBJECT = 998
 KEPT_REFERENCES = 10
@@ -37,6 +37,7 @@ _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 _MESSAGE_ID = re.compile(r"[!-;=?-~]{1,250}")
 _CONTENT_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,100}/[A-Za-z0-9!#$&^_.+-]{1,100}")
 _PLAIN_FILE_NAME = re.compile(r"[A-Za-z0-9 ._()+,&-]{1,60}")
+_CONTENT_ID = re.compile(r"[!-;=?-~]{1,200}")
 _LONG_WORD = re.compile(r"\S{71}")
 _LINE = 76
 
@@ -48,6 +49,8 @@ class OutgoingAttachment:
     file_name: str
     content_type: str
     content: bytes = field(repr=False)
+    content_id: str = ""
+    """Where the HTML shows it ("cid:"), without angle brackets; "" for a file beside the text."""
 
 
 def compose(
@@ -65,12 +68,15 @@ def compose(
     thread_remote_id: str = "",
     message_id: str = "",
     date: datetime | None = None,
+    max_bytes: int = MAX_BYTES,
+    draft: bool = False,
 ) -> OutgoingMail:
-    """The mail. Addresses are "a@b.c" or "Name <a@b.c>"; `references` is the chain that leads to `in_reply_to`.
-    InvalidInput, naming the API's field, for a bad address, no recipient, a control character, too much."""
+    """The mail. Addresses are "a@b.c" or "Name <a@b.c>"; `references` is the chain that leads to `in_reply_to`. A
+    `draft` may have no recipient yet. InvalidInput, naming the API's field, for a bad address, no recipient, a control
+    character; TooLarge where the whole is over `max_bytes`."""
     people = {name: _people(given, name) for name, given in (("to", to), ("cc", cc), ("bcc", bcc))}
     recipients = tuple(dict.fromkeys(address.email for group in people.values() for address in group))
-    _check(sender, subject, recipients)
+    _check(sender, subject, recipients, draft=draft)
     sender = Address(sender.name, parse_address(sender.email, "fromEmail").email)
     own_id = message_id or f"{secrets.token_hex(16)}@{domain_of(sender.email)}"
     headers = [
@@ -79,12 +85,13 @@ def compose(
         f"Subject: {_unstructured(subject.strip())}".rstrip(),
         f"Date: {format_datetime(date or datetime.now(UTC))}",
         f"Message-ID: <{own_id}>",
+        f"{OWN_ID_HEADER}: <{own_id}>",
         *_reply_headers(in_reply_to, references),
         "MIME-Version: 1.0",
     ]
+    refuse_larger(sum(len(item.content) for item in attachments) * 4 // 3, max_bytes)  # base64, before it is made
     mime = "\r\n".join(headers).encode("ascii") + b"\r\n" + _content(text, html, attachments)
-    if len(mime) > MAX_BYTES:
-        raise InvalidInput(fields={"attachments": [f"The mail is over {MAX_BYTES // 1_000_000} MB."]})
+    refuse_larger(len(mime), max_bytes)
     return OutgoingMail(
         message_id=own_id,
         sender=sender.email,
@@ -92,7 +99,21 @@ def compose(
         mime=mime,
         bcc=tuple(address.email for address in people["bcc"]),
         thread_remote_id=thread_remote_id,
+        to=tuple(address.email for address in people["to"]),
+        cc=tuple(address.email for address in people["cc"]),
     )
+
+
+def refuse_larger(size: int, limit: int) -> None:
+    """TooLarge where a mail of `size` bytes is over the provider's limit."""
+    if size > limit:
+        words = f"The mail would be {size / 1e6:.1f} MB; the provider takes at most {limit / 1e6:.1f} MB."
+        raise TooLarge(words, extra={"limit": limit})
+
+
+def forward_subject(subject: str, original_subject: str) -> str:
+    """The subject of a mail passed on: the given one, else the original's with "Fwd: " once."""
+    return subject.strip() or f"Fwd: {base_subject(original_subject)}".strip()
 
 
 def reply_subject(subject: str, parent_subject: str) -> str:
@@ -116,14 +137,14 @@ def _people(given: Sequence[str], name: str) -> tuple[Address, ...]:
     return tuple(parse_address(text, name) for text in given)
 
 
-def _check(sender: Address, subject: str, recipients: Sequence[str]) -> None:
+def _check(sender: Address, subject: str, recipients: Sequence[str], *, draft: bool) -> None:
     refuse_controls(sender.name, "fromName")
     if len(sender.name) > MAX_NAME:
         raise InvalidInput(fields={"fromName": [f"At most {MAX_NAME} characters."]})
     refuse_controls(subject, "subject")
     if len(subject) > MAX_SUBJECT:
         raise InvalidInput(fields={"subject": [f"At most {MAX_SUBJECT} characters."]})
-    if not recipients:
+    if not recipients and not draft:
         raise InvalidInput(fields={"to": ["Name at least one recipient."]})
     if len(recipients) > MAX_RECIPIENTS:
         raise InvalidInput(fields={"to": [f"At most {MAX_RECIPIENTS} recipients."]})
@@ -193,12 +214,17 @@ def _reply_headers(in_reply_to: str, references: Sequence[str]) -> Iterator[str]
 
 
 def _content(text: str, html: str, attachments: Sequence[OutgoingAttachment]) -> bytes:
-    """The part headers and the body: text, with HTML as its alternative, with files behind."""
+    """The part headers and the body: text, with HTML and what it shows as its alternative, with files behind."""
+    shown = [item for item in attachments if html and _CONTENT_ID.fullmatch(item.content_id)]
+    beside = [item for item in attachments if item not in shown]
     body = _text_part(text or (markup.to_text(html) if html else ""), "plain")
     if html:
-        body = _multipart("alternative", [body, _text_part(html, "html")])
-    if attachments:
-        body = _multipart("mixed", [body, *(_file_part(attachment) for attachment in attachments)])
+        page = _text_part(html, "html")
+        if shown:
+            page = _multipart("related", [page, *(_file_part(item, "inline") for item in shown)])
+        body = _multipart("alternative", [body, page])
+    if beside:
+        body = _multipart("mixed", [body, *(_file_part(item, "attachment") for item in beside)])
     return body
 
 
@@ -220,7 +246,7 @@ def _text_part(text: str, subtype: str) -> bytes:
     )
 
 
-def _file_part(attachment: OutgoingAttachment) -> bytes:
+def _file_part(attachment: OutgoingAttachment, disposition: str) -> bytes:
     refuse_controls(attachment.file_name, "fileName")
     content_type = (attachment.content_type or "application/octet-stream").lower()
     if not _CONTENT_TYPE.fullmatch(content_type):
@@ -229,7 +255,8 @@ def _file_part(attachment: OutgoingAttachment) -> bytes:
         content_type = "application/octet-stream"
     return _part(
         f"Content-Type: {content_type}",
-        f"Content-Disposition: attachment;\r\n {_file_name(safe_file_name(attachment.file_name) or 'attachment')}",
+        *([f"Content-ID: <{attachment.content_id}>"] if disposition == "inline" else []),
+        f"Content-Disposition: {disposition};\r\n {_file_name(safe_file_name(attachment.file_name) or 'attachment')}",
         "Content-Transfer-Encoding: base64",
         body=base64.encodebytes(attachment.content).replace(b"\n", b"\r\n"),
     )

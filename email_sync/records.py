@@ -6,8 +6,11 @@ Providers return them, the parser fills them, services store them. All text in t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
+
+from core.ids import OWN_ID_HEADER as OWN_ID_HEADER
 
 INBOX, SENT, ARCHIVE, DRAFTS, TRASH, SPAM = "inbox", "sent", "archive", "drafts", "trash", "spam"
 ROLES: tuple[str, ...] = (INBOX, SENT, ARCHIVE, DRAFTS, TRASH, SPAM)
@@ -23,6 +26,22 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class CalendarSummary:
+    """The first event of a calendar part; "" where the sender does not say, or the part was not fetched."""
+
+    method: str
+    """REQUEST, REPLY, CANCEL … (RFC 5546)."""
+    summary: str
+    start: str
+    """ISO 8601: a date, an instant in UTC ("…Z"), or a local time in `time_zone`."""
+    end: str
+    time_zone: str
+    """As the sender names it, "Europe/Berlin" or any other name; "" for UTC, dates and times of no zone."""
+    organizer_name: str
+    organizer_email: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttachmentPart:
     """A part of a message that is not its text. `part_id` is the provider's stable part number ("1.2")."""
 
@@ -34,6 +53,34 @@ class AttachmentPart:
     inline: bool
     content_id: str
     """Without angle brackets; "" where there is none."""
+    calendar: CalendarSummary | None = None
+    """What it says where it is a calendar."""
+
+    def values(self) -> tuple[Any, ...]:
+        """In the order of the fields, the calendar as an object."""
+        facts = (self.part_id, self.file_name, self.content_type, self.size, self.inline, self.content_id)
+        return (*facts, self.calendar and asdict(self.calendar))
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRecipient:
+    """Somebody a mail did not reach, as a report says."""
+
+    addresses: tuple[str, ...]
+    """Where it went at last, and where it was sent: they differ where mail is forwarded."""
+    status: str
+    """RFC 3463: "5.1.1"; "" where there is none."""
+    diagnostic: str
+    """The refusing server's words, one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """A message that says another one was not delivered: a stranger's claim."""
+
+    original_ids: tuple[str, ...]
+    """Message-IDs the reported mail may have."""
+    recipients: tuple[FailedRecipient, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +106,8 @@ class ParsedMessage:
     headers: tuple[tuple[str, str], ...]
     """All headers in order, decoded, capped."""
     defect: str = ""
+    report: DeliveryReport | None = None
+    """What it says of another mail, where it is a delivery report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +132,12 @@ class RemoteState:
     content_key: str = ""
     """Hash of Message-ID, received time and size where `remote_id` changes when a message is moved (IMAP): lets a move
     keep its row. "" where remote ids are immutable or the message has no Message-ID."""
+    version: str = field(default="", compare=False)
+    """Of a draft that was just saved: what its content is known by where its remote id stays when that changes (Graph).
+    "" where another content is another remote id, and where it was not asked for."""
+    stream: str = ""
+    """Key of the stream it is in, where that may be another than the one that told of it (Graph: a folder's changes
+    name what left it). "" is the stream that was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +152,9 @@ class RemoteMessage:
     raw: bytes | None = None
     parsed: ParsedMessage | None = None
     truncated: bool = False
-    """True where only the beginning was fetched because the message is over the size cap."""
+    """True where only the beginning was fetched: the message is over the size cap, or `refused`."""
+    refused: bool = False
+    """True where the provider has the message and did not give its body: kept as what is known, asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +201,16 @@ class OutgoingMail:
     """CRLF lines; without a Bcc header. Providers that take recipients from headers get them by `bcc`."""
     bcc: tuple[str, ...] = ()
     thread_remote_id: str = ""
+    to: tuple[str, ...] = ()
+    cc: tuple[str, ...] = ()
+    """Who its headers name, for the log of outbound mail."""
+
+    def with_bcc(self) -> bytes:
+        """The bytes with a Bcc header: for a draft, and for a provider that takes the recipients from the headers. An
+        address has no white space: none may end a header line."""
+        if not self.bcc:
+            return self.mime
+        return b"Bcc: " + ",\r\n ".join("".join(text.split()) for text in self.bcc).encode() + b"\r\n" + self.mime
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,18 @@
 
 Pure; `services.reading` asks with it, `services.store` writes with it. Both sides go through `fold`, so the words of a
 query and of a document are the same: no accents, no case, addresses and punctuation split. Weights: A subject, B
-sender, C recipients, D body.
+sender, C recipients, D body. What is outside the body is there a second time, marked by its weight ("Bada"): an index
+knows words and not their weights, so `from:` a word of every body would otherwise read every mail.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
+from typing import Any
 
 from core.errors import InvalidInput
 from email_sync.records import ROLES
@@ -71,17 +74,24 @@ def fold(text: str) -> str:
     else:
         decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
         words = decomposed.translate(_folding).split()
-    return " ".join(word[:MAX_WORD] for word in words)
+    if max(map(len, words), default=0) > MAX_WORD:
+        words = [word[:MAX_WORD] for word in words]
+    return " ".join(words)
 
 
 def document(subject: str, sender: str, recipients: str, body: str) -> tuple[str, str, str, str]:
-    """The four texts of a message for `setweight(to_tsvector('simple', …))`, weights A to D, folded and capped."""
+    """The four texts of a message, weights A to D, folded and capped: `services.indexing.vector` makes a tsvector."""
     return (
         _capped(subject, MAX_SUBJECT),
         _capped(sender, MAX_SENDER),
         _capped(recipients, MAX_RECIPIENTS),
         _capped(body, MAX_BODY),
     )
+
+
+def marked(weight: str, word: str) -> str:
+    """A word of one field only. Folded words have no capitals, so no word of a text is one of these."""
+    return f"{weight}{word}"
 
 
 def _capped(text: str, limit: int) -> str:
@@ -106,12 +116,19 @@ class Words:
     negated: bool = False
 
     def tsquery(self) -> str:
-        """Only folded words get here: letters and digits, so nothing needs escaping but is quoted all the same."""
-        *_, last = marks = [self.weight] * len(self.words)
-        marks[-1] = f"*{last}" if self.prefix else last
-        operands = [f"'{word}'{mark and ':'}{mark}" for word, mark in zip(self.words, marks, strict=True)]
-        joined = " <-> ".join(operands)
+        """Only folded words get here: letters and digits, so nothing needs escaping but is quoted all the same. Of one
+        field: its own words first, which are few; where they must stand side by side, that too."""
+        operands = self._operands(self.words, self.weight)
+        if self.weight:
+            own = self._operands([marked(self.weight, word) for word in self.words], "")
+            joined = " & ".join([*own, f"({' <-> '.join(operands)})"] if len(own) > 1 else own)
+        else:
+            joined = " <-> ".join(operands)
         return f"!({joined})" if self.negated else f"({joined})"
+
+    def _operands(self, words: Sequence[str], weight: str) -> list[str]:
+        marks = [weight] * (len(words) - 1) + [f"*{weight}" if self.prefix else weight]
+        return [f"'{word}'{mark and ':'}{mark}" for word, mark in zip(words, marks, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +147,18 @@ class Query:
     """One of FOLDER_WORDS."""
 
     def tsquery(self) -> str:
-        """For `to_tsquery('simple', %s)`: all terms must hold; "" where the query has no words."""
+        """For `%s::tsquery`, which keeps capitals: all terms must hold; "" where the query has no words."""
         return " & ".join(term.tsquery() for term in self.terms)
+
+    @property
+    def has_a_positive_term(self) -> bool:
+        """Something must be there: not only words that must not."""
+        return any(not term.negated for term in self.terms)
+
+    @property
+    def begins_with_a_word(self) -> bool:
+        """A whole word must be there, so that an index can begin with its hits."""
+        return any(not term.negated and (len(term.words) > 1 or not term.prefix) for term in self.terms)
 
 
 def parse_query(text: str) -> Query:
@@ -168,6 +195,8 @@ def _with_term(query: Query, match: re.Match[str]) -> Query:
     if field not in _WEIGHTS and field:
         value = f"{field} {value}"
     folded = tuple(fold(value).split())
+    if not folded and field in _WEIGHTS:
+        raise _refused(f"{field}: needs a word.")
     if not folded:
         return query
     term = Words(folded, _WEIGHTS.get(field, ""), prefix=is_prefix, negated=negated)
@@ -182,7 +211,7 @@ def _with_date(query: Query, field: str, value: str, *, negated: bool) -> Query:
     except ValueError:
         raise _refused(f"{field}: needs a date such as 2026-03-31.") from None
     start = datetime.combine(day, time(), UTC)
-    return replace(query, before=start) if field == "before" else replace(query, after=start)
+    return _with_filter(query, field, field, start)
 
 
 def _with_folder(query: Query, value: str, *, negated: bool) -> Query:
@@ -190,19 +219,24 @@ def _with_folder(query: Query, value: str, *, negated: bool) -> Query:
         raise _refused("in: cannot be negated.")
     if value.lower() not in FOLDER_WORDS:
         raise _refused(f"in: is one of {', '.join(FOLDER_WORDS)}.")
-    if query.folder and query.folder != value.lower():
-        raise _refused("in: can be given once.")
-    return replace(query, folder=value.lower())
+    return _with_filter(query, "in", "folder", value.lower())
 
 
 def _with_flag(query: Query, field: str, value: str, *, negated: bool) -> Query:
     if field == "has":
         if value.lower() not in ("attachment", "attachments"):
             raise _refused("has: is only attachment.")
-        return replace(query, has_attachments=not negated)
+        return _with_filter(query, field, "has_attachments", not negated)
     flag = value.lower()
     if flag not in _FLAGS:
         raise _refused(f"is: is one of {', '.join(_FLAGS)}.")
     if flag == "starred":
-        return replace(query, is_starred=not negated)
-    return replace(query, is_read=(flag == "read") is not negated)
+        return _with_filter(query, field, "is_starred", not negated)
+    return _with_filter(query, field, "is_read", (flag == "read") is not negated)
+
+
+def _with_filter(query: Query, operator: str, name: str, value: Any) -> Query:
+    """Refused where it was given before and otherwise: what is shown for the last of two is not what was asked."""
+    if getattr(query, name) not in (None, "", value):
+        raise _refused(f"{operator}: is given twice and says different things.")
+    return replace(query, **{name: value})

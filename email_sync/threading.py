@@ -12,6 +12,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from email_sync.records import ParsedMessage
@@ -40,8 +41,10 @@ def base_subject(subject: str) -> str:
     return _TRAILING_FORWARD.sub("", subject[position:])
 
 
+@lru_cache(maxsize=8192)
 def message_id_key(message_id: str) -> uuid.UUID:
-    """A digest that stands for a Message-ID: ids of several kilobytes exist. Case matters (RFC 5322 3.6.4)."""
+    """A digest that stands for a Message-ID: ids of several kilobytes exist. Case matters (RFC 5322 3.6.4). Remembered:
+    the mails of a thread name each other."""
     return uuid.UUID(bytes=hashlib.sha256(message_id.strip().strip("<>").encode("utf-8", "replace")).digest()[:16])
 
 
@@ -82,26 +85,29 @@ class Group(Generic[ThreadId]):
 def group(messages: Sequence[Links], known: Mapping[uuid.UUID, ThreadId]) -> list[Group[ThreadId]]:
     """The messages of a batch by what they belong to, in the order of their first member. Two keys of the same known
     thread join as if they were one."""
-    forest = _Forest()
+    stored = {key.int: thread for key, thread in known.items()}  # a UUID's own hash is several times slower
+    forest, first = Forest(), dict[object, int]()
     for index, message in enumerate(messages):
-        forest.add(("message", index))
+        forest.add(index)
         for key in message.keys:
-            forest.join(("message", index), ("key", key))
-            if key in known:
-                forest.join(("key", key), ("thread", known[key]))
+            for tie in (key.int, ("thread", stored[key.int])) if key.int in stored else (key.int,):
+                if (earlier := first.setdefault(tie, index)) != index:
+                    forest.join(earlier, index)
     members: dict[object, list[int]] = {}
     for index in range(len(messages)):
-        members.setdefault(forest.root(("message", index)), []).append(index)
-    return [_group(found, messages, known) for found in members.values()]
+        members.setdefault(forest.root(index), []).append(index)
+    return [_group(found, messages, stored) for found in members.values()]
 
 
-def _group(members: Sequence[int], messages: Sequence[Links], known: Mapping[uuid.UUID, ThreadId]) -> Group[ThreadId]:
-    keys = tuple(dict.fromkeys(key for index in members for key in messages[index].keys))
-    threads = tuple(dict.fromkeys(known[key] for key in keys if key in known))
+def _group(members: Sequence[int], messages: Sequence[Links], stored: Mapping[int, ThreadId]) -> Group[ThreadId]:
+    keys = messages[members[0]].keys
+    if len(members) > 1:
+        keys = tuple({key.int: key for index in members for key in messages[index].keys}.values())
+    threads = tuple(dict.fromkeys(stored[key.int] for key in keys if key.int in stored))
     return Group(tuple(members), keys, threads)
 
 
-class _Forest:
+class Forest:
     """Union-find with path halving; nodes are any hashable values."""
 
     def __init__(self) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 
-from email_sync.parsing.headers import by_name, decode_words, value_and_parameters
+from email_sync.parsing.headers import decode_words, first, value_and_parameters
 from email_sync.parsing.parts import PartNode
 from email_sync.parsing.text import one_line
-from email_sync.records import AttachmentPart
+from email_sync.records import AttachmentPart, CalendarSummary
 
 MAX_FILE_NAME = 200
 
@@ -41,21 +41,25 @@ _EXTENSIONS = {
 
 def disposition(part: PartNode) -> tuple[str, str]:
     """The disposition word ("attachment", "inline", "") and the file name as the sender gave it."""
-    values = by_name(part.headers)
-    word, parameters = value_and_parameters(values.get("content-disposition", [""])[0])
+    word, parameters = value_and_parameters(first(part.headers, "content-disposition"))
     name = part.file_name or parameters.get("filename", "")
     if not name:
-        name = value_and_parameters(values.get("content-type", [""])[0])[1].get("name", "")
+        name = content_type_parameter(part, "name")
     return word, name
 
 
-def attachment_part(part: PartNode) -> AttachmentPart:
+def content_type_parameter(part: PartNode, name: str) -> str:
+    """A parameter of the part's Content-Type, "" where it has none of that name."""
+    return value_and_parameters(first(part.headers, "content-type"))[1].get(name, "")
+
+
+def attachment_part(part: PartNode, calendar: CalendarSummary | None = None) -> AttachmentPart:
     """The record of one attachment."""
     word, name = disposition(part)
     content_type = part.content_type.lower()
     if not _CONTENT_TYPE.fullmatch(content_type):
         content_type = "application/octet-stream"
-    content_id = one_line(by_name(part.headers).get("content-id", [""])[0], 500).strip("<> ")
+    content_id = one_line(first(part.headers, "content-id"), 500).strip("<> ")
     return AttachmentPart(
         part_id=part.part_id,
         file_name=safe_file_name(name) or f"attachment-{part.part_id or '1'}{_EXTENSIONS.get(content_type, '')}",
@@ -63,6 +67,7 @@ def attachment_part(part: PartNode) -> AttachmentPart:
         size=part.size,
         inline=word != "attachment" and bool(content_id or word == "inline"),
         content_id=content_id,
+        calendar=calendar,
     )
 
 

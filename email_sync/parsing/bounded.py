@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -121,6 +122,8 @@ def _pipe(stream: IO[bytes] | None) -> int:
     if stream is None:
         raise TypeError("Popen was asked for both pipes")
     os.set_blocking(stream.fileno(), False)
+    with contextlib.suppress(OSError, AttributeError):  # Linux only, and a busy machine may refuse: it is only slower
+        fcntl.fcntl(stream.fileno(), fcntl.F_SETPIPE_SZ, _CHUNK)
     return stream.fileno()
 
 

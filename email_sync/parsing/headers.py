@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_tz
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from email_sync.parsing.text import clean, decode, one_line
@@ -19,14 +21,20 @@ Headers = tuple[tuple[str, str], ...]
 MAX_BLOCK = 256 * 1024
 MAX_HEADERS = 1_000
 MAX_VALUE = 100_000
+MAX_ORDERLY = 64 * 1024
+"""Bytes of a block that is read in one look; no value in it can be too long."""
 MAX_SHOWN_VALUE = 4_000
 MAX_SHOWN_TOTAL = 128 * 1024
+MAX_REMEMBERED = 200
+"""Characters of a value worth remembering."""
 MAX_SUBJECT = 998
 MAX_ID = 998
 MAX_REFERENCES = 20_000
 KEPT_REFERENCES = 500
 
 _HEADER_NAME = re.compile(rb"[!-9;-~]{1,200}[ \t]*:")
+_ORDERLY_HEADER = re.compile(rb"([!-9;-~]{1,200}+)[ \t]*+:((?:[^\n]*+\n[ \t])*+[^\n]*+\n)")
+_ORDERLY_BLOCK = re.compile(rb"((?:[!-9;-~]{1,200}+[ \t]*+:(?:[^\n]*+\n[ \t])*+[^\n]*+\n)++)\r?\n")
 _ENCODED_WORD = re.compile(r"=\?([^?\s*]{1,60})(?:\*[^?\s]{0,20})?\?([bBqQ])\?([^?]*)\?=")
 _MESSAGE_ID = re.compile(r"<([^<>]*)>")
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
@@ -44,6 +52,8 @@ def split_block(raw: bytes, start: int, end: int) -> tuple[Headers, int]:
     A line that is no header ends the block, as it does in the standard library (the empty line is missing), unless the
     next line is a header again: then it was junk. An mbox "From " line and ">From " are junk as well.
     """
+    if (whole := _orderly(raw, start, end)) is not None:
+        return whole
     found: list[tuple[str, list[bytes]]] = []
     position, budget = start, min(end, start + MAX_BLOCK)
     while position < end:
@@ -62,6 +72,18 @@ def split_block(raw: bytes, start: int, end: int) -> tuple[Headers, int]:
             return _joined(found), position
         position = stop
     return _joined(found), end
+
+
+def _orderly(raw: bytes, start: int, end: int) -> tuple[Headers, int] | None:
+    """The block in one look where it is as it should be: nothing but headers, then an empty line, within every limit.
+    None for any other, which is read line by line."""
+    block = _ORDERLY_BLOCK.match(raw, start, min(end, start + MAX_ORDERLY))
+    if block is None or b"From " in block[1]:  # an mbox line may look like a header
+        return None
+    found = _ORDERLY_HEADER.findall(block[1])
+    if len(found) > MAX_HEADERS:
+        return None
+    return tuple((name.decode("ascii"), _unfold(value)) for name, value in found), block.end()
 
 
 def _is_header(raw: bytes, position: int) -> bool:
@@ -91,6 +113,14 @@ def by_name(headers: Headers) -> dict[str, list[str]]:
     for name, value in headers:
         values.setdefault(name.lower(), []).append(value)
     return values
+
+
+def first(headers: Headers, name: str) -> str:
+    """The first value of the header with this lower-case name, "" where there is none."""
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return ""
 
 
 def shown(headers: Headers) -> Headers:
@@ -188,10 +218,15 @@ def date(value: str) -> datetime | None:
 # --- parameters ------------------------------------------------------------------------------------------------------
 
 
-def value_and_parameters(value: str) -> tuple[str, dict[str, str]]:
+def value_and_parameters(value: str) -> tuple[str, Mapping[str, str]]:
     """A structured value ("text/plain; charset=x") as its lower-case main word and its parameters, RFC 2231 and RFC
     2047 undone. The extended form wins over the plain one (RFC 6266 4.3)."""
-    value = value[:MAX_SHOWN_VALUE]
+    return _structured(value) if len(value) <= MAX_REMEMBERED else _structured.__wrapped__(value[:MAX_SHOWN_VALUE])
+
+
+@lru_cache(maxsize=1024)
+def _structured(value: str) -> tuple[str, Mapping[str, str]]:
+    """Remembered: most parts of most mails say one of a few things, and each is asked for several times."""
     main, _, _ = value.partition(";")
     plain: dict[str, str] = {}
     for match in _PARAMETER.finditer(value):
@@ -199,9 +234,14 @@ def value_and_parameters(value: str) -> tuple[str, dict[str, str]]:
     return one_line(main, 200).lower(), _assembled(plain)
 
 
+def unescaped(text: str) -> str:
+    """The inside of a quoted string or comment without its backslashes."""
+    return _QUOTED_PAIR.sub(r"\1", text) if "\\" in text else text
+
+
 def _unquoted(text: str) -> str:
     if len(text) >= 2 and text[0] == text[-1] == '"':
-        return _QUOTED_PAIR.sub(r"\1", text[1:-1])
+        return unescaped(text[1:-1])
     return text.strip('"')
 
 

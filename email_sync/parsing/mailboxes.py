@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
-from email_sync.parsing.headers import MAX_VALUE, decode_words
+from email_sync.parsing.headers import MAX_REMEMBERED, MAX_VALUE, decode_words, unescaped
 from email_sync.parsing.text import clean, one_line
 from email_sync.records import Address
 
@@ -24,7 +25,6 @@ _TOKEN = re.compile(
        | (?P<mark>.)""",
     re.VERBOSE | re.DOTALL,
 )
-_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _QUOTE_MARKS = re.compile(r'\\.|"', re.DOTALL)
 _COMMENT_MARKS = re.compile(r"\\.|[()]", re.DOTALL)
 
@@ -91,6 +91,12 @@ def _among_words(text: str) -> Address:
 def addresses(value: str) -> tuple[Address, ...]:
     """The mailboxes of an address header; groups are flattened, text without an address is kept as a name. At most
     1,000. A comma inside an unquoted name ("Smith, Anna <a@b>") joins the two halves, as senders mean it."""
+    return _addresses(value) if len(value) <= MAX_REMEMBERED else _addresses.__wrapped__(value)
+
+
+@lru_cache(maxsize=2048)
+def _addresses(value: str) -> tuple[Address, ...]:
+    """Remembered: a mailbox is full of the same few people."""
     found: list[Address] = []
     half: str = ""
     for entry, mark in _entries(value[:MAX_VALUE]):
@@ -137,9 +143,9 @@ def _add_enclosed(entry: _Entry, mark: str, inner: str) -> None:
     if mark == "<" and entry.angle is None:
         entry.angle = inner
     elif mark == "(":
-        entry.comments.append(_QUOTED_PAIR.sub(r"\1", inner))
+        entry.comments.append(unescaped(inner))
     elif mark == '"':
-        entry.add(f'"{inner}"', _QUOTED_PAIR.sub(r"\1", inner))
+        entry.add(f'"{inner}"', unescaped(inner))
     else:
         entry.add(f"<{inner}>", f"<{inner}>")
 

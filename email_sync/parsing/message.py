@@ -7,18 +7,18 @@ raises, whatever the bytes; work and result are bounded; what could not be read 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.errors import RemoteMissing
+from email_sync.parsing import calendars, markup, reports
 from email_sync.parsing import headers as head
-from email_sync.parsing import markup
 from email_sync.parsing.attachments import attachment_part, disposition
 from email_sync.parsing.mailboxes import addresses
 from email_sync.parsing.parts import PartNode
 from email_sync.parsing.structure import Walk, find, node
 from email_sync.parsing.text import clean, decode, decode_transfer, unflow
-from email_sync.records import Address, AttachmentPart, ParsedMessage
+from email_sync.records import Address, AttachmentPart, DeliveryReport, ParsedMessage
 
 __all__ = ["PartNode", "attachment", "from_parts", "headers_only", "parse", "unreadable"]
 
@@ -27,6 +27,7 @@ MAX_HTML = 2 * 1024 * 1024
 MAX_TREE_DEPTH = 60
 """Of a tree given to `from_parts`; the walk over raw bytes stops earlier."""
 MAX_ATTACHMENTS = 1_000
+MAX_CALENDARS = 5
 
 TRUNCATED = "Only the beginning was fetched: the message is over the size limit."
 NOBODY = Address("", "")
@@ -83,6 +84,7 @@ def _from_headers(
     text: str = "",
     html_body: str = "",
     attachments: tuple[AttachmentPart, ...] = (),
+    report: DeliveryReport | None = None,
 ) -> ParsedMessage:
     values = head.by_name(headers)
 
@@ -108,6 +110,7 @@ def _from_headers(
         attachments=attachments,
         headers=head.shown(headers),
         defect=defect,
+        report=report,
     )
 
 
@@ -179,8 +182,16 @@ def _parsed(headers: head.Headers, root: PartNode, notes: list[str]) -> ParsedMe
         " ".join(notes),
         text=clean(text, MAX_TEXT).strip("\n"),
         html_body=clean(html_body, MAX_HTML),
-        attachments=tuple(attachment_part(part) for part in bodies.attachments[:MAX_ATTACHMENTS]),
+        attachments=tuple(_attachments(bodies.attachments[:MAX_ATTACHMENTS])),
+        report=reports.find(headers, root, text),
     )
+
+
+def _attachments(parts: Sequence[PartNode]) -> Iterator[AttachmentPart]:
+    """With what the first few calendars say."""
+    shown = [id(part) for part in parts if calendars.is_calendar(part)][:MAX_CALENDARS]
+    for part in parts:
+        yield attachment_part(part, calendars.summary(part) if id(part) in shown else None)
 
 
 def _text(parts: Sequence[PartNode]) -> str:
@@ -220,6 +231,5 @@ def _decoded(part: PartNode, limit: int) -> str:
     return decode(body, _parameters(part).get("charset", "")).replace("\r\n", "\n")[: limit + 1]
 
 
-def _parameters(part: PartNode) -> dict[str, str]:
-    values = head.by_name(part.headers).get("content-type", [""])
-    return head.value_and_parameters(values[0])[1]
+def _parameters(part: PartNode) -> Mapping[str, str]:
+    return head.value_and_parameters(head.first(part.headers, "content-type"))[1]

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+REPORT_BYTES = 64 * 1024
+"""Of the parts of a delivery report, and of a mail that came back, so much is read."""
+REPORT_TYPES = frozenset({"message/delivery-status", "message/rfc822", "text/rfc822-headers"})
+
 
 @dataclass(frozen=True, slots=True)
 class PartNode:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from email_sync.parsing.headers import Headers, by_name, split_block, value_and_parameters
-from email_sync.parsing.parts import PartNode
+from email_sync.parsing.headers import Headers, first, split_block, value_and_parameters
+from email_sync.parsing.parts import REPORT_BYTES, REPORT_TYPES, PartNode
 from email_sync.parsing.text import base64_size, decode_transfer
 
 MAX_DEPTH = 50
@@ -19,6 +19,8 @@ MAX_PARTS = 1_000
 MAX_TEXT_BYTES = 8 * 1024 * 1024
 """Encoded bytes of a text part that are looked at: enough for the longest text kept, in any encoding."""
 
+WITH_BYTES = frozenset({"text/plain", "text/html", "text/calendar", "application/ics"})
+"""Parts that are read; all others are only described."""
 _REST_OF_DELIMITER = re.compile(rb"(--)?[ \t]*\r?(?:\n|\Z)")
 _BASE64 = "base64"
 _PLAIN_ENCODINGS = {"", "7bit", "8bit", "binary"}
@@ -51,9 +53,8 @@ class Walk:
     def _span(self, start: int, end: int, part_id: str, depth: int, default_type: str) -> Span:
         self.parts += 1
         headers, body = split_block(self.raw, start, end)
-        values = by_name(headers)
-        content_type, parameters = value_and_parameters(values.get("content-type", [""])[0])
-        encoding = value_and_parameters(values.get("content-transfer-encoding", [""])[0])[0]
+        content_type, parameters = value_and_parameters(first(headers, "content-type"))
+        encoding = value_and_parameters(first(headers, "content-transfer-encoding"))[0]
         if content_type.count("/") != 1:
             content_type = default_type if not content_type else "text/plain"  # RFC 2045 5.2
         children: tuple[Span, ...] = ()
@@ -73,12 +74,12 @@ class Walk:
             return ()
         default_type = "message/rfc822" if content_type == "multipart/digest" else "text/plain"
         children = []
-        for number, (first, last) in enumerate(self._bodies(boundary, start, end), start=1):
+        for number, (begin, stop) in enumerate(self._bodies(boundary, start, end), start=1):
             if self.parts >= MAX_PARTS:
                 self._note(f"It has more than {MAX_PARTS} parts; the rest is left out.")
                 break
             child_id = f"{part_id}.{number}" if part_id else str(number)
-            children.append(self._span(first, last, child_id, depth + 1, default_type))
+            children.append(self._span(begin, stop, child_id, depth + 1, default_type))
         return tuple(children)
 
     def _bodies(self, boundary: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -121,15 +122,16 @@ class Walk:
 
 def node(raw: bytes, span: Span) -> PartNode:
     """A span as the tree both sources share. Only text has its bytes with it."""
-    is_text = span.content_type in ("text/plain", "text/html") and not span.children
-    body = None
-    if is_text:
+    body = beginning = None
+    if span.content_type in WITH_BYTES and not span.children:
         body = decode_transfer(raw[span.start : min(span.end, span.start + MAX_TEXT_BYTES)], span.encoding)
+    elif span.content_type in REPORT_TYPES:
+        beginning = decode_transfer(raw[span.start : min(span.end, span.start + REPORT_BYTES)], span.encoding)
     return PartNode(
         part_id=span.part_id,
         content_type=span.content_type,
         headers=span.headers,
-        body=body,
+        body=beginning if body is None else body,
         size=_size(raw, span, body),
         children=tuple(node(raw, child) for child in span.children),
     )

@@ -8,6 +8,7 @@ MAIL_PROVIDERS: Registry[type[MailProvider]] = Registry(
     "mail provider",
     {
         "google": "email_sync.providers.gmail.Gmail",
+        "microsoft": "email_sync.providers.graph.Graph",
         "imap": "email_sync.providers.imap.Imap",
     },
     check_id="patchbay.E201",

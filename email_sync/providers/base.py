@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self
 
+from core.errors import BudgetSpent, ProviderRateLimited
 from email_sync.records import (
+    Address,
     ChangePage,
     IdPage,
     OutgoingMail,
@@ -27,6 +30,50 @@ from email_sync.records import (
     SentMail,
     Stream,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a provider grants one mailbox, in its own units."""
+
+    units_per_window: int
+    window_seconds: float
+    in_flight: int = 0
+    """Requests it allows at once; 0 where it names no number."""
+
+
+class Meter(Protocol):
+    """The mailbox's budget, shared by every worker. A provider pays before each request."""
+
+    @property
+    def burst(self) -> int:
+        """The most units one `spend` is best asked for: larger batches only wait longer."""
+
+    def spend(self, units: int) -> None:
+        """Pay, or wait up to 5 s for the budget; ProviderRateLimited with the time left where that is not enough."""
+
+    def slot(self, weight: int = 1) -> AbstractContextManager[None]:
+        """One of the requests the provider allows at once, for as long as the request takes; `weight` of them for a
+        batch whose parts run side by side. Waits and raises as `spend` does."""
+
+    def throttled(self, seconds: float) -> None:
+        """The provider itself said to wait: nobody spends before. `MailProvider.__exit__` calls it."""
+
+
+class Unmetered:
+    """The meter of a mailbox without a quota."""
+
+    burst = 1_000_000
+
+    def spend(self, units: int) -> None:
+        """Free."""
+
+    def slot(self, weight: int = 1) -> AbstractContextManager[None]:
+        """Free."""
+        return nullcontext()
+
+    def throttled(self, seconds: float) -> None:
+        """The run waits (`sync_runs`); there is nobody else to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +87,7 @@ class MailAccount:
     """Not secret, as the connection stores them: hosts, ports, security, user names, API origin."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Passwords by name ("imapPassword", "smtpPassword"); empty for OAuth accounts."""
+    meter: Meter = field(default_factory=Unmetered, repr=False, compare=False)
 
 
 class MailProvider(ABC):
@@ -49,8 +97,17 @@ class MailProvider(ABC):
     """The connection provider this serves; the registry checks it."""
     fetch_batch: ClassVar[int] = 50
     """How many messages one `fetch` call is best given."""
+    may_forget_changes: ClassVar[bool] = False
+    """True where `changes` may never tell what happened to a message that is still there (Graph, reference 3.3): the
+    daily comparison then looks at states and not only at ids."""
     moves_change_ids: ClassVar[bool] = False
     """True where a move gives a message a new remote id (IMAP): the engine then follows it by `content_key`."""
+    names_aliases: ClassVar[bool] = True
+    """False where the provider does not know which other addresses the account may send as: then its user says."""
+    max_mail_bytes: ClassVar[int] = 36_700_160
+    """The largest mail it takes, as bytes on the wire."""
+    quota: ClassVar[Quota | None] = None
+    """What `account.meter` keeps; None where the provider names no budget."""
 
     def __init__(self, account: MailAccount) -> None:
         self.account = account
@@ -61,6 +118,8 @@ class MailProvider(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, ProviderRateLimited) and not isinstance(error, BudgetSpent):
+            self.account.meter.throttled(error.retry_after)
         self.close()
 
     def close(self) -> None:  # noqa: B027 - a provider without connections has nothing to give back
@@ -78,11 +137,21 @@ class MailProvider(ABC):
     def start_cursor(self, stream: Stream) -> str:
         """A cursor for now. Taken before listing, so that nothing falls between listing and the first `changes`."""
 
+    def totals(self, streams: Sequence[Stream], *, since: datetime | None = None) -> Mapping[str, int]:
+        """How many messages there are, by the stream's key, as cheaply as the provider tells it before they are listed.
+        Streams it does not tell of are left out, all of them where it cannot count from `since` on."""
+        return {}
+
     @abstractmethod
     def list_ids(self, stream: Stream, token: str, limit: int, *, since: datetime | None = None) -> IdPage:
         """A page of remote ids, newest first. `token` is "" or the last page's `next_token`; tokens survive a new
         provider object. With `since` only what was received at or after it, give or take a day (IMAP knows no hours).
         CursorExpired where the token is no longer good: begin again with ""."""
+
+    @abstractmethod
+    def matching_ids(self, stream: Stream, addresses: Sequence[str], limit: int) -> tuple[str, ...]:
+        """Ids of mail from or to any of these addresses, newest first, at most `limit`. A hint for what to fetch first:
+        it may miss some. ProviderRejected where the provider cannot search."""
 
     @abstractmethod
     def fetch(self, stream: Stream, remote_ids: Sequence[str]) -> Iterator[RemoteMessage]:
@@ -98,9 +167,16 @@ class MailProvider(ABC):
     def changes(self, stream: Stream, cursor: str) -> ChangePage:
         """What happened since `cursor`. CursorExpired where the provider no longer knows it."""
 
+    def untold(self, cursor: str) -> str:
+        """Why the provider tells no changes at this cursor, in a sentence for the mailbox's user; "" where it does.
+        Such a stream is compared as a whole at each sync, and `changes` raises CursorExpired. Asks nobody."""
+        return ""
+
     @abstractmethod
-    def set_flags(self, remote_ids: Sequence[str], *, read: bool | None = None, starred: bool | None = None) -> None:
-        """Set what is not None. Ids the provider no longer has are ignored."""
+    def set_flags(
+        self, remote_ids: Sequence[str], *, read: bool | None = None, starred: bool | None = None
+    ) -> frozenset[str]:
+        """Set what is not None. Answers the ids it was set for: those the provider no longer has are left out."""
 
     @abstractmethod
     def set_archived(self, remote_id: str, archived: bool) -> RemoteState | None:
@@ -123,3 +199,35 @@ class MailProvider(ABC):
     @abstractmethod
     def attachment(self, remote_id: str, part_id: str) -> bytes:
         """The decoded bytes of one part. RemoteMissing where message or part is gone."""
+
+    @abstractmethod
+    def find(self, message_id: str) -> tuple[str, ...]:
+        """Remote ids of messages with this Message-ID (without brackets), in every folder, trash and spam included. As
+        good as the provider's search: it may lag behind by minutes."""
+
+    @abstractmethod
+    def raw(self, remote_id: str) -> bytes:
+        """The whole message as RFC 822 bytes with CRLF lines. RemoteMissing where it is gone."""
+
+    # --- drafts and senders -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def aliases(self) -> list[Address]:
+        """The addresses the account may send as, its own first."""
+
+    @abstractmethod
+    def save_draft(self, mail: OutgoingMail, replaces: str = "", version: str = "") -> RemoteState:
+        """Store a draft: a new one, or in place of the one with the remote id `replaces`. The state tells the new
+        remote id and the new version. Repeatable: the mail is looked for first by its Message-ID, so that a repeat
+        after a lost answer makes no second one. What was changed elsewhere is never replaced, and then nothing is
+        stored: RemoteMissing where `replaces` is gone (changed, sent or removed), RemoteChanged where its content is
+        another than `version` ("" is any). Flags are no content."""
+
+    @abstractmethod
+    def delete_draft(self, remote_id: str, version: str = "") -> None:
+        """Remove a draft for good. RemoteMissing and RemoteChanged as `save_draft`."""
+
+    def draft_versions(self, remote_ids: Sequence[str]) -> Mapping[str, str]:
+        """What the content of each draft is known by now; those gone are left out. Nothing at all where another content
+        is another remote id: there a draft that is there is the one that was seen."""
+        return {}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpResponse
 from django.utils.http import content_disposition_header
 
 from core.errors import Conflict, RemoteMissing
 from email_sync.models import Attachment, Message
+from email_sync.parsing import message as parser
+from email_sync.scope import is_imported
 from email_sync.services.accounts import with_mailbox
 from workspaces import scoping
 
@@ -19,11 +22,23 @@ def fetch(*, message: Message, attachment_id: str) -> tuple[Attachment, bytes]:
     part = scoping.fetch(message.attachments.all(), pk=attachment_id)
     if message.removed_at is not None:
         raise Conflict("The provider no longer has this email.", code="removed")
+    if message.body_withheld:
+        raise Conflict("Only metadata of this mailbox is kept here.", code="metadata_only")
+    if is_imported(message.remote_id):
+        return part, _of_source(message, part)
     try:
         content = with_mailbox(message.connection, lambda box: box.attachment(message.remote_id, part.part_id))
     except RemoteMissing:
         raise Conflict("The provider no longer has this attachment.", code="removed") from None
     return part, content
+
+
+def _of_source(message: Message, part: Attachment) -> bytes:
+    """Imported mail: no provider has it, its bytes are here."""
+    try:
+        return parser.attachment(bytes(message.imported_source.raw), part.part_id)
+    except (RemoteMissing, ObjectDoesNotExist):
+        raise Conflict("The bytes of this attachment were not kept.", code="removed") from None
 
 
 def as_download(part: Attachment, content: bytes) -> HttpResponse:

@@ -8,20 +8,40 @@ model and no field is asked about a value. So nothing is filled in: a column wit
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, cast
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import connection as database
 from django.db import models
+
+from email_sync import arrays
 
 
 def copy(model: type[models.Model], columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Insert `rows`, each in the order of `columns` (names of model fields). IntegrityError where one is there."""
     names = ", ".join(_column(model, name) for name in columns)
+    spell = [_spelling(_field(model, name)) for name in columns]
     statement = f"COPY {_table(model)} ({names}) FROM STDIN"
     with database.wrap_database_errors, database.cursor() as cursor, cursor.copy(statement) as sink:
         for row in rows:
-            sink.write_row(row)
+            sink.write_row([how(v) if how and v is not None else v for how, v in zip(spell, row, strict=True)])
+
+
+def _spelling(field: models.Field[Any, Any]) -> Callable[[Any], str] | None:
+    """How a column's values are written where psycopg would do it in Python, at ten times the cost."""
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    if isinstance(field, models.UUIDField):
+        return _hex
+    if isinstance(field, models.DateTimeField):
+        return datetime.isoformat
+    return arrays.of_values if isinstance(field, ArrayField) else None
+
+
+_hex = operator.attrgetter("hex")
 
 
 def update(columns: Sequence[str], rows: Sequence[models.Model]) -> None:

@@ -11,12 +11,16 @@ from dataclasses import dataclass, replace
 from core.errors import ProviderError
 from email_sync.parsing import bounded
 from email_sync.providers.base import MailProvider
-from email_sync.records import RemoteMessage, Stream
+from email_sync.records import ParsedMessage, RemoteMessage, Stream
 from email_sync.services.store import Incoming
 
 PORTION = 50
 PORTION_BYTES = 8 * 1024 * 1024
 """So many messages, or so much of them, are parsed at a time: memory does not follow a page's weight."""
+
+
+REFUSED = "The server has not given its text yet; it is asked again."
+"""Begins the defect of a message that came without its body (`RemoteMessage.refused`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,14 @@ def parse_all(remotes: Sequence[RemoteMessage]) -> list[Incoming]:
     """The messages as the parser reads them, in order; those a provider has already parsed pass through. The raw bytes
     are let go."""
     raw = [remote for remote in remotes if remote.parsed is None]
-    answers = bounded.shared().parse_many([remote.raw or b"" for remote in raw], [remote.truncated for remote in raw])
+    answers = bounded.shared().parse_many(
+        [remote.raw or b"" for remote in raw], [remote.truncated and not remote.refused for remote in raw]
+    )
     parsed = iter(answers)
-    return [Incoming(replace(r, raw=None), next(parsed) if r.parsed is None else r.parsed) for r in remotes]
+    return [_incoming(r, next(parsed) if r.parsed is None else r.parsed) for r in remotes]
+
+
+def _incoming(remote: RemoteMessage, parsed: ParsedMessage) -> Incoming:
+    if remote.refused:
+        parsed = replace(parsed, defect=f"{REFUSED} {parsed.defect}".rstrip())
+    return Incoming(replace(remote, raw=None), parsed)

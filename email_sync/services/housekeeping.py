@@ -6,14 +6,13 @@ seen and undone by the next sync (the row is taken up again where its content co
 
 from __future__ import annotations
 
-import time
-import uuid
 from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from core.ids import oldest_kept
 from email_sync.models import ChangeStatus, LocalChange, Message, Thread
 from email_sync.services import threads
 
@@ -48,13 +47,9 @@ def forget_settled_changes(keep_days: int = 7) -> int:
 
 
 def forget_empty_threads(keep_days: int = GRACE_DAYS) -> int:
-    """Threads that never got, or no longer have, a message and that nothing was merged into."""
-    empty = Thread.objects.filter(messages__isnull=True, merged_into__isnull=True, message_count=0)
+    """Threads that never got, or no longer have, a message and that nothing was merged into. One that somebody linked
+    by hand stays: its mails may come back, and the decision stands."""
+    empty = Thread.objects.filter(messages__isnull=True, merged_into__isnull=True, message_count=0, links__isnull=True)
     emptied = Q(last_message_at__lt=Now() - timedelta(days=keep_days))
     never_filled = Q(last_message_at__isnull=True, id__lt=oldest_kept(keep_days))
     return empty.filter(emptied | never_filled).delete()[0]
-
-
-def oldest_kept(keep_days: int) -> uuid.UUID:
-    """The least id that was made within these days: ids begin with their milliseconds (`core.ids`)."""
-    return uuid.UUID(int=(time.time_ns() // 1_000_000 - keep_days * 86_400_000) << 80)

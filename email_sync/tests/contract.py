@@ -20,12 +20,13 @@ from email.message import EmailMessage
 
 import pytest
 
-from core.errors import CursorExpired, ProviderOutcomeUnknown, ProviderRejected, RemoteMissing
+from core.errors import CursorExpired, ProviderOutcomeUnknown, ProviderRejected, RemoteChanged, RemoteMissing
 from email_sync.providers.base import MailProvider
 from email_sync.records import (
     ARCHIVE,
     DRAFTS,
     INBOX,
+    OWN_ID_HEADER,
     SENT,
     SPAM,
     TRASH,
@@ -71,6 +72,10 @@ class MailHarness(ABC):
     @abstractmethod
     def move(self, message_id: str, role: str) -> None:
         """Into the folder of that role and out of where it is."""
+
+    @abstractmethod
+    def rewrite_draft(self, message_id: str, subject: str) -> None:
+        """Another client gives a draft this subject, in whatever way that is done there; its Message-ID stays."""
 
     @abstractmethod
     def lose_cursor(self) -> None:
@@ -176,10 +181,17 @@ def message_id_of(message: RemoteMessage) -> str:
     return found[1].decode("ascii", "replace") if found else ""
 
 
-def mail(name: str, *, subject: str = "", body: str = "Good morning.", attachment: bytes = b"") -> bytes:
+def mail(
+    name: str,
+    *,
+    subject: str = "",
+    body: str = "Good morning.",
+    attachment: bytes = b"",
+    sender: str = "Ada <ada@contract.test>",
+) -> bytes:
     """A plain mail whose Message-ID is `name`@contract.test."""
     message = EmailMessage()
-    message["From"], message["To"] = "Ada <ada@contract.test>", "Bob <bob@contract.test>"
+    message["From"], message["To"] = sender, "Bob <bob@contract.test>"
     message["Subject"] = subject or f"About {name}"
     message["Date"] = "Mon, 05 Jan 2026 10:00:00 +0000"
     message["Message-ID"] = f"<{name}@contract.test>"
@@ -192,10 +204,14 @@ def mail(name: str, *, subject: str = "", body: str = "Good morning.", attachmen
 def outgoing(
     name: str, sender: str, *, to: tuple[str, ...] = ("bob@contract.test",), bcc: tuple[str, ...] = ()
 ) -> OutgoingMail:
-    """A mail ready to leave, named like `mail`."""
-    return OutgoingMail(
-        message_id=f"{name}@contract.test", sender=sender, recipients=(*to, *bcc), mime=mail(name), bcc=bcc
-    )
+    """A mail ready to leave, named like `mail`, with our id twice as `composing` writes it."""
+    mime = f"{OWN_ID_HEADER}: <{ident(name)}>\r\n".encode() + mail(name)
+    return OutgoingMail(message_id=ident(name), sender=sender, recipients=(*to, *bcc), mime=mime, bcc=bcc)
+
+
+def resubjected(raw: bytes, subject: str) -> bytes:
+    """The same mail with another subject."""
+    return re.sub(rb"(?m)^Subject: [^\r\n]*", b"Subject: " + subject.encode(), raw, count=1)
 
 
 def ident(name: str) -> str:
@@ -266,6 +282,25 @@ class MailProviderContract(ABC):
                 break
         assert seen == [ident(name) for name in reversed(names)]
 
+    def test_totals_are_what_the_listing_comes_to(self, harness: MailHarness) -> None:
+        for number in range(3):
+            harness.deliver(mail(f"m{number}"))
+        harness.deliver(mail("sent"), SENT)
+        with harness.provider() as provider:
+            streams = provider.streams(provider.folders())
+            for stream in streams:
+                provider.start_cursor(stream)
+            totals = provider.totals(streams)
+            for stream in streams:
+                if stream.key in totals:
+                    listed = set()
+                    token, more = "", True
+                    while more:
+                        page = provider.list_ids(stream, token, 2)
+                        listed.update(page.remote_ids)
+                        token, more = page.next_token, bool(page.next_token)
+                    assert totals[stream.key] == len(listed), stream.key
+
     def test_list_ids_of_an_empty_folder_is_an_empty_last_page(self, harness: MailHarness) -> None:
         with harness.provider() as provider:
             stream = provider.streams(provider.folders())[0]
@@ -292,8 +327,9 @@ class MailProviderContract(ABC):
             cursor = provider.start_cursor(stream)
             harness.deliver(mail("between"))
             changes = provider.changes(stream, cursor)
-            added = {message_id_of(message) for message in provider.fetch(stream, changes.added)}
-        assert ident("between") in added
+            told = [*changes.added, *(state.remote_id for state in changes.updated)]  # an unknown one is fetched
+            named = {message_id_of(message) for message in provider.fetch(stream, told)}
+        assert ident("between") in named
 
     # --- fetching ---------------------------------------------------------------------------------------------
 
@@ -341,6 +377,17 @@ class MailProviderContract(ABC):
                 states = {state.remote_id: state for chunk in provider.states(stream) for state in chunk}
                 assert states == {i: state for i, (where, state) in mirror.states.items() if where.key == stream.key}
         assert mirror.view() == harness.truth()
+
+    def test_matching_ids_are_the_mail_of_these_people_newest_first(self, harness: MailHarness, mirror: Mirror) -> None:
+        for name, people in (("a", "carol@known.test"), ("b", "dan@other.test"), ("c", "Carol <carol@known.test>")):
+            harness.deliver(mail(name, sender=people))
+        mirror.sync()
+        with harness.provider() as provider:
+            stream, _ = mirror.place(ident("a"))
+            found = provider.matching_ids(stream, ["nobody@known.test", "carol@known.test"], 10)
+            newest = provider.matching_ids(stream, ["carol@known.test"], 1)
+        assert found == (mirror.remote_id(ident("c")), mirror.remote_id(ident("a")))
+        assert newest == found[:1]
 
     # --- changes ----------------------------------------------------------------------------------------------
 
@@ -455,8 +502,10 @@ class MailProviderContract(ABC):
         ids = {name: mirror.remote_id(ident(name)) for name in ("a", "b", "c")}
         harness.remove(ident("c"))
         with harness.provider() as provider:
-            provider.set_flags([ids["a"], ids["c"]], read=True)
-            provider.set_flags([ids["a"], ids["b"]], starred=True)
+            met = provider.set_flags([ids["a"], ids["c"]], read=True)
+            assert ids["a"] in met
+            assert met == {ids["a"]} or not provider.moves_change_ids
+            assert provider.set_flags([ids["a"], ids["b"]], starred=True) == {ids["a"], ids["b"]}
             provider.set_flags([ids["b"]], starred=False, read=True)
         assert harness.truth() == {
             Truth(ident("a"), frozenset({INBOX}), True, True),
@@ -511,6 +560,34 @@ class MailProviderContract(ABC):
         with harness.provider() as provider, pytest.raises(RemoteMissing):
             provider.attachment(mirror.remote_id(ident("with")), self.attachment_part)
 
+    # --- the whole message ------------------------------------------------------------------------------------
+
+    def test_raw_is_the_message_as_delivered(self, harness: MailHarness, mirror: Mirror) -> None:
+        odd = b"Subject: \xff\xfe\r\nMessage-ID: <odd@contract.test>\r\n\r\nFrom \x80\x81\r\n>From\r\n"
+        whole = mail("whole", subject="Gr\u00fc\u00dfe", attachment=bytes(range(256)) * 300)
+        for raw in (odd, whole):
+            harness.deliver(raw)
+        mirror.sync()
+        with harness.provider() as provider:
+            for name, raw in (("odd", odd), ("whole", whole)):
+                assert provider.raw(mirror.remote_id(ident(name))) == raw
+
+    def test_find_knows_every_folder_and_nothing_that_is_not_there(self, harness: MailHarness, mirror: Mirror) -> None:
+        for name, role in (("here", INBOX), ("there", ARCHIVE), ("junk", SPAM), ("other", INBOX)):
+            harness.deliver(mail(name), role)
+        mirror.sync()
+        with harness.provider() as provider:
+            for name in ("here", "there", "junk"):
+                assert provider.find(ident(name)) == (mirror.remote_id(ident(name)),)
+            assert provider.find(ident("nowhere")) == ()
+
+    def test_raw_of_a_removed_message_is_missing(self, harness: MailHarness, mirror: Mirror) -> None:
+        harness.deliver(mail("gone"))
+        mirror.sync()
+        harness.remove(ident("gone"))
+        with harness.provider() as provider, pytest.raises(RemoteMissing):
+            provider.raw(mirror.remote_id(ident("gone")))
+
     # --- sending ----------------------------------------------------------------------------------------------
 
     def test_send_hands_the_mail_over_once_and_one_copy_is_filed(self, harness: MailHarness, mirror: Mirror) -> None:
@@ -545,6 +622,80 @@ class MailProviderContract(ABC):
         with harness.provider() as provider, pytest.raises(ProviderOutcomeUnknown):
             provider.send(outgoing("unknown", self.sender))
         assert len(harness.outbox()) == 1
+
+    # --- drafts and senders -----------------------------------------------------------------------------------
+
+    def test_aliases_begin_with_the_accounts_own_address(self, harness: MailHarness) -> None:
+        with harness.provider() as provider:
+            found = provider.aliases()
+            assert found[0].email.lower() == provider.account.email
+
+    def test_draft_saved_is_one_draft_with_its_bcc_and_one_state(self, harness: MailHarness, mirror: Mirror) -> None:
+        letter = outgoing("draft", self.sender, bcc=("carol@contract.test",))
+        with harness.provider() as provider:
+            state = provider.save_draft(letter)
+            again = provider.save_draft(letter)
+            assert b"carol@contract.test" in provider.raw(state.remote_id)
+        assert again.remote_id == state.remote_id
+        assert harness.truth() == {Truth(ident("draft"), frozenset({DRAFTS}), True, False)}
+        mirror.sync()
+        assert mirror.place(ident("draft"))[1] == state
+        assert harness.outbox() == []
+
+    def test_draft_replaced_is_the_new_one_alone(self, harness: MailHarness, mirror: Mirror) -> None:
+        with harness.provider() as provider:
+            first = provider.save_draft(outgoing("first", self.sender))
+        mirror.sync()
+        with harness.provider() as provider:
+            second = provider.save_draft(outgoing("second", self.sender), replaces=first.remote_id)
+            assert provider.save_draft(outgoing("second", self.sender), replaces=first.remote_id) == second
+        mirror.sync()
+        assert {truth.message_id for truth in harness.truth()} == {ident("second")}
+        assert mirror.view() == harness.truth()
+        assert mirror.remote_id(ident("second")) == second.remote_id
+
+    def test_draft_that_is_gone_is_not_replaced(self, harness: MailHarness) -> None:
+        with harness.provider() as provider:
+            gone = provider.save_draft(outgoing("gone", self.sender))
+        harness.remove(ident("gone"))
+        with harness.provider() as provider, pytest.raises(RemoteMissing):
+            provider.save_draft(outgoing("late", self.sender), replaces=gone.remote_id)
+        assert harness.truth() == set()
+
+    def test_draft_changed_elsewhere_is_never_replaced_nor_deleted(self, harness: MailHarness) -> None:
+        with harness.provider() as provider:
+            first = provider.save_draft(outgoing("first", self.sender))
+        harness.rewrite_draft(ident("first"), "Tea")
+        late = outgoing("late", self.sender)
+        with harness.provider() as provider:
+            with pytest.raises((RemoteChanged, RemoteMissing)):
+                provider.save_draft(late, first.remote_id, first.version)
+            with pytest.raises((RemoteChanged, RemoteMissing)):
+                provider.delete_draft(first.remote_id, first.version)
+            [there] = provider.find(ident("first"))
+            assert b"Subject: Tea" in provider.raw(there)
+            assert provider.draft_versions([there]).get(there, "") != first.version or not first.version
+        assert {truth.message_id for truth in harness.truth()} == {ident("first")}
+
+    def test_draft_that_was_only_flagged_elsewhere_is_replaced(self, harness: MailHarness) -> None:
+        with harness.provider() as provider:
+            first = provider.save_draft(outgoing("first", self.sender))
+        harness.set_flags(ident("first"), starred=True)
+        with harness.provider() as provider:
+            second = provider.save_draft(outgoing("second", self.sender), first.remote_id, first.version)
+            assert provider.draft_versions([second.remote_id]).get(second.remote_id, "") == second.version
+            provider.delete_draft(second.remote_id, second.version)
+        assert harness.truth() == set()
+
+    def test_draft_deleted_is_gone_and_only_it(self, harness: MailHarness) -> None:
+        harness.deliver(mail("stays"))
+        with harness.provider() as provider:
+            doomed, kept = (provider.save_draft(outgoing(name, self.sender)) for name in ("doomed", "kept"))
+            provider.delete_draft(doomed.remote_id)
+            with pytest.raises(RemoteMissing):
+                provider.delete_draft(doomed.remote_id)
+        assert {truth.message_id for truth in harness.truth()} == {ident("stays"), ident("kept")}
+        assert kept.remote_id
 
     # --- what the tests share ---------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from urllib.parse import parse_qs
 from email_sync.providers.base import MailAccount
 from email_sync.providers.imap import Imap
 from email_sync.records import ARCHIVE, DRAFTS, INBOX, SENT, SPAM, TRASH
-from email_sync.tests.contract import MailHarness, Truth
+from email_sync.tests.contract import MailHarness, Truth, resubjected
 from email_sync.tests.smtp_sink import SmtpSink, free_port
 
 PASSWORD = 'pässword with "quotes"'
@@ -82,7 +82,7 @@ class Dovecot:
         command = [shutil.which("dovecot") or "dovecot", "-F", "-c", str(self.root / "dovecot.conf")]
         with (self.root / "stderr").open("wb") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while not _answers(self.imap_port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"dovecot did not start: {(self.root / 'stderr').read_text()} {self.log()}")
@@ -336,6 +336,13 @@ class DovecotHarness(MailHarness):
     def move(self, message_id: str, role: str) -> None:
         with self._at(message_id) as (door, uid):
             _checked(door.uid("COPY", uid, FOLDERS[role]))
+            _checked(door.uid("STORE", uid, "+FLAGS.SILENT", "(\\Deleted)"))
+            _checked(door.expunge())
+
+    def rewrite_draft(self, message_id: str, subject: str) -> None:
+        with self._at(message_id) as (door, uid):
+            [found, *_] = _checked(door.uid("FETCH", uid, "(BODY.PEEK[])"))
+            _checked(door.append(FOLDERS[DRAFTS], "(\\Draft \\Seen)", None, resubjected(found[1], subject)))
             _checked(door.uid("STORE", uid, "+FLAGS.SILENT", "(\\Deleted)"))
             _checked(door.expunge())
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from email_sync.providers.base import MailAccount
 from email_sync.providers.gmail import Gmail
 from email_sync.records import ARCHIVE, DRAFTS, INBOX, SENT, SPAM, TRASH
-from email_sync.tests.contract import MailHarness, Truth
+from email_sync.tests.contract import MailHarness, Truth, resubjected
 from simulator.process import Simulator
 
 MODIFY = "https://www.googleapis.com/auth/gmail.modify"
@@ -64,6 +65,19 @@ class GmailHarness(MailHarness):
     def move(self, message_id: str, role: str) -> None:
         there = [] if role == ARCHIVE else [LABELS[role]]
         self._relabel(message_id, there, [label for label in ROLES if label not in there])
+
+    def rewrite_draft(self, message_id: str, subject: str) -> None:
+        """The draft keeps its id, its message does not."""
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        drafts = json.loads(self.simulator.request("GET", "/gmail/v1/users/me/drafts", headers=headers)[2])["drafts"]
+        old = self._id(message_id)
+        [draft_id] = [draft["id"] for draft in drafts if draft["message"]["id"] == old]
+        raw = base64.urlsafe_b64encode(resubjected(self.simulator.raw(self.email, old), subject)).decode()
+        body = json.dumps({"message": {"raw": raw}}).encode()
+        status, _, answer = self.simulator.request(
+            "PUT", f"/gmail/v1/users/me/drafts/{draft_id}", headers=headers, body=body
+        )
+        assert status == 200, answer
 
     def lose_cursor(self) -> None:
         self.simulator.expire_history(self.email)

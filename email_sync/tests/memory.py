@@ -19,7 +19,9 @@ from core.errors import CursorExpired, ProviderOutcomeUnknown, ProviderRejected,
 from email_sync.parsing.message import attachment
 from email_sync.providers.base import MailAccount, MailProvider
 from email_sync.records import (
+    OWN_ID_HEADER,
     ROLES,
+    Address,
     ChangePage,
     IdPage,
     OutgoingMail,
@@ -29,7 +31,7 @@ from email_sync.records import (
     SentMail,
     Stream,
 )
-from email_sync.tests.contract import MailHarness, Truth
+from email_sync.tests.contract import MailHarness, Truth, resubjected
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Mailbox:
     before_call: Callable[[str], None] = lambda name: None
     """Called with the name of every provider call: a test raises or looks from here."""
     calls: list[str] = field(default_factory=list)
+    aliases: list[Address] = field(default_factory=list)
 
     def append(self, raw: bytes, folder: str, *, read: bool = False) -> Stored:
         number = next(self.sequence)
@@ -120,6 +123,18 @@ def message_id_of(raw: bytes) -> str:
     return str(email.message_from_bytes(raw)["Message-ID"] or "").strip("<> \r\n")
 
 
+def ids_of(raw: bytes) -> set[str]:
+    """Its Message-ID, and ours where it carries that beside it."""
+    message = email.message_from_bytes(raw)
+    return {str(message[name] or "").strip("<> \r\n") for name in ("Message-ID", OWN_ID_HEADER)} - {""}
+
+
+def people_of(raw: bytes) -> str:
+    """The address headers, in lower case."""
+    message = email.message_from_bytes(raw)
+    return " ".join(str(message[name] or "") for name in ("From", "To", "Cc")).lower()
+
+
 def state_of(stored: Stored) -> RemoteState:
     message_id = message_id_of(stored.raw)
     key = (
@@ -170,6 +185,10 @@ class Memory(MailProvider):
         self._call("start_cursor")
         return json.dumps([self.box.generation, self.box.version])
 
+    def totals(self, streams: Sequence[Stream], *, since: datetime | None = None) -> dict[str, int]:
+        self._call("totals")
+        return {} if since else {stream.key: len(self._of(stream)) for stream in streams}
+
     def list_ids(self, stream: Stream, token: str, limit: int, *, since: datetime | None = None) -> IdPage:
         self._call("list_ids")
         wanted = [stored for stored in self._of(stream) if since is None or stored.received_at >= since]
@@ -177,6 +196,12 @@ class Memory(MailProvider):
         start = int(token or 0)
         following = str(start + limit) if start + limit < len(ids) else ""
         return IdPage(tuple(ids[start : start + limit]), following, len(ids))
+
+    def matching_ids(self, stream: Stream, addresses: Sequence[str], limit: int) -> tuple[str, ...]:
+        self._call("matching_ids")
+        people = {m.remote_id: people_of(m.raw) for m in self._of(stream)}
+        newest = sorted(self._of(stream), key=lambda m: (m.received_at, m.remote_id), reverse=True)
+        return tuple(m.remote_id for m in newest if any(a in people[m.remote_id] for a in addresses))[:limit]
 
     def fetch(self, stream: Stream, remote_ids: Sequence[str]) -> Iterator[RemoteMessage]:
         self._call("fetch")
@@ -204,11 +229,14 @@ class Memory(MailProvider):
             removed=tuple(i for at, folder, i in self.box.vanished if folder == stream.key and at > version),
         )
 
-    def set_flags(self, remote_ids: Sequence[str], *, read: bool | None = None, starred: bool | None = None) -> None:
+    def set_flags(
+        self, remote_ids: Sequence[str], *, read: bool | None = None, starred: bool | None = None
+    ) -> frozenset[str]:
         self._call("set_flags")
-        for remote_id in remote_ids:
-            if remote_id in self.box.messages:
-                self.box.flag(remote_id, read=read, starred=starred)
+        there = frozenset(remote_id for remote_id in remote_ids if remote_id in self.box.messages)
+        for remote_id in there:
+            self.box.flag(remote_id, read=read, starred=starred)
+        return there
 
     def set_archived(self, remote_id: str, archived: bool) -> RemoteState | None:
         self._call("set_archived")
@@ -237,15 +265,45 @@ class Memory(MailProvider):
     def find_sent(self, message_id: str) -> SentMail | None:
         self._call("find_sent")
         for stored in self.box.messages.values():
-            if stored.folder == "sent" and message_id_of(stored.raw) == message_id:
-                return SentMail(remote_id=stored.remote_id, message_id=message_id)
+            if stored.folder == "sent" and message_id in ids_of(stored.raw):
+                return SentMail(remote_id=stored.remote_id, message_id=message_id_of(stored.raw))
         return None
+
+    def aliases(self) -> list[Address]:
+        self._call("aliases")
+        return [Address("Ada", self.account.email), *self.box.aliases]
+
+    def save_draft(self, mail: OutgoingMail, replaces: str = "", version: str = "") -> RemoteState:
+        self._call("save_draft")
+        there = [s for s in self.box.messages.values() if s.folder == "drafts" and mail.message_id in ids_of(s.raw)]
+        if not there and replaces and replaces not in self.box.messages:
+            raise RemoteMissing
+        stored = there[0] if there else self.box.append(mail.with_bcc(), "drafts", read=True)
+        if replaces in self.box.messages and replaces != stored.remote_id:
+            self.box.remove(replaces)
+        return state_of(stored)
+
+    def delete_draft(self, remote_id: str, version: str = "") -> None:
+        self._call("delete_draft")
+        if remote_id not in self.box.messages:
+            raise RemoteMissing
+        self.box.remove(remote_id)
 
     def attachment(self, remote_id: str, part_id: str) -> bytes:
         self._call("attachment")
         if remote_id not in self.box.messages:
             raise RemoteMissing
         return attachment(self.box.messages[remote_id].raw, part_id)
+
+    def find(self, message_id: str) -> tuple[str, ...]:
+        self._call("find")
+        return tuple(s.remote_id for s in self.box.messages.values() if message_id_of(s.raw) == message_id)
+
+    def raw(self, remote_id: str) -> bytes:
+        self._call("raw")
+        if remote_id not in self.box.messages:
+            raise RemoteMissing
+        return self.box.messages[remote_id].raw
 
 
 class MemoryHarness(MailHarness):
@@ -270,6 +328,11 @@ class MemoryHarness(MailHarness):
 
     def move(self, message_id: str, role: str) -> None:
         self.box.move(self.box.find(message_id).remote_id, role)
+
+    def rewrite_draft(self, message_id: str, subject: str) -> None:
+        old = self.box.find(message_id)
+        self.box.append(resubjected(old.raw, subject), old.folder, read=True)
+        self.box.remove(old.remote_id)
 
     def lose_cursor(self) -> None:
         self.box.renumber()

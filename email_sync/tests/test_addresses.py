@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidInput
-from email_sync.addresses import ascii_domain, domain_of, is_email, normalise, parse_address
+from email_sync.addresses import ascii_domain, domain_of, exact, is_email, parse_address
 from email_sync.records import Address
 
 
@@ -52,19 +52,19 @@ def test_parse_address_any_text_is_an_address_or_refused(text: str) -> None:
     assert email.isascii()
 
 
-def test_normalise_makes_spellings_of_one_address_equal() -> None:
+def test_exact_makes_spellings_of_one_address_equal() -> None:
     spellings = ["Anna@Bücher.example", " anna@bücher.EXAMPLE ", "ANNA@xn--bcher-kva.example"]
-    assert {normalise(text) for text in spellings} == {"anna@xn--bcher-kva.example"}
+    assert {exact(text) for text in spellings} == {"anna@xn--bcher-kva.example"}
 
 
-def test_normalise_without_an_address_stays_harmless() -> None:
-    assert normalise("") == ""
-    assert normalise(" Anna ") == "anna"
+def test_exact_without_an_address_stays_harmless() -> None:
+    assert exact("") == ""
+    assert exact(" Anna ") == "anna"
 
 
 @given(st.text(max_size=60))
-def test_normalise_twice_changes_nothing(text: str) -> None:
-    assert normalise(normalise(text)) == normalise(text)
+def test_exact_twice_changes_nothing(text: str) -> None:
+    assert exact(exact(text)) == exact(text)
 
 
 def test_domain_of_is_in_compared_form() -> None:

@@ -8,8 +8,9 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from core.ids import uuid7
-from email_sync.models import Message, Thread
+from email_sync.models import Message, MessageBody, Thread
 from email_sync.services import bulk
+from email_sync.services.store import BODY_COLUMNS
 from email_sync.services.threads import THREAD_COLUMNS
 from email_sync.tests.factories import MessageFactory, connect
 from workspaces.tests.fixtures import Actor
@@ -29,6 +30,34 @@ def test_copy_of_a_row_that_is_there_is_refused(member: Actor) -> None:
     bulk.copy(Thread, THREAD_COLUMNS, [row])
     with pytest.raises(IntegrityError), transaction.atomic():
         bulk.copy(Thread, THREAD_COLUMNS, [row])
+
+
+ODD = ["plain", "a b", 'c"{},', "back\\slash", "NULL", "", "tab\tline\n", "Łódź 会議"]
+
+
+def test_copy_inserts_arrays_of_any_text(member: Actor) -> None:
+    message = MessageFactory(connection=connect(member))
+    MessageBody.objects.filter(message=message).delete()
+    bulk.copy(MessageBody, BODY_COLUMNS, [(message.pk, "", "", "[]", ODD, [], "[]")])
+    body = MessageBody.objects.get(message=message)
+    assert (body.in_reply_to, body.references) == (ODD, [])
+
+
+def test_any_of_finds_exactly_what_has_one_of_the_values(member: Actor) -> None:
+    connection = connect(member)
+    rows = [MessageFactory(connection=connection, remote_id=text) for text in ODD]
+    MessageFactory(connection=connection, remote_id="another")
+    own = Message.objects.filter(connection=connection)
+    assert set(own.filter(remote_id__any_of=ODD).values_list("remote_id", flat=True)) == set(ODD)
+    assert own.filter(pk__any_of={row.pk for row in rows}).count() == len(ODD)
+    assert own.exclude(remote_id__any_of=ODD).get().remote_id == "another"
+
+
+def test_any_of_nothing_asks_nothing_and_excludes_nothing(member: Actor, django_assert_num_queries: object) -> None:
+    message = MessageFactory(connection=connect(member))
+    with django_assert_num_queries(0):  # type: ignore[operator]
+        assert not list(Message.objects.filter(remote_id__any_of=[]))
+    assert Message.objects.exclude(remote_id__any_of=set()).get() == message
 
 
 def test_update_changes_the_named_columns_of_each_row(member: Actor) -> None:

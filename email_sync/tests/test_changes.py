@@ -10,14 +10,14 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
-from core.errors import ProviderRejected, ProviderUnavailable
+from core.errors import LeaseLost, ProviderRejected, ProviderUnavailable
 from core.work import WorkStatus
 from email_sync.models import ChangeKind, ChangeStatus, LocalChange, Message
 from email_sync.services import changes
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import ident, mail
 from email_sync.tests.memory import Memory
-from integrations.models import SyncState
+from integrations.models import SyncRun, SyncState
 
 pytestmark = pytest.mark.django_db
 
@@ -30,9 +30,9 @@ def before_flags(monkeypatch: pytest.MonkeyPatch) -> Callable[[FlagHook], None]:
     original = Memory.set_flags
 
     def install(hook: FlagHook) -> None:
-        def hooked(self: Memory, remote_ids: Sequence[str], **flags: Any) -> None:
+        def hooked(self: Memory, remote_ids: Sequence[str], **flags: Any) -> frozenset[str]:
             hook(remote_ids)
-            original(self, remote_ids, **flags)
+            return original(self, remote_ids, **flags)
 
         monkeypatch.setattr(Memory, "set_flags", hooked)
 
@@ -211,3 +211,57 @@ def test_change_of_a_message_the_provider_no_longer_has_does_not_stay_pending(ac
     Message.objects.update(removed_at=F("received_at"))
     account.sync()
     assert not LocalChange.objects.filter(status=ChangeStatus.PENDING).exists()
+
+
+@pytest.mark.parametrize("kind", [ChangeKind.READ, ChangeKind.ARCHIVED])
+def test_change_that_waits_while_every_id_changes_is_not_taken_for_done(account: Account, kind: ChangeKind) -> None:
+    """A new UIDVALIDITY: the provider meets none of the ids, and says nothing about it."""
+    [message] = synced(account, 1)
+    click(message, kind, True)
+    account.box.renumber()
+    account.sync()
+    assert LocalChange.objects.get().status == ChangeStatus.PENDING
+    message.refresh_from_db()
+    assert message.is_read if kind == ChangeKind.READ else message.in_archive
+    make_due()
+    account.sync()
+    assert LocalChange.objects.get().status == ChangeStatus.DONE
+    stored = account.box.find(ident("m0"))
+    assert stored.read if kind == ChangeKind.READ else stored.folder == "archive"
+
+
+def test_push_by_a_worker_that_lost_its_lease_calls_nothing_more_and_settles_nothing(
+    account: Account, before_flags: Callable[[FlagHook], None]
+) -> None:
+    messages = synced(account, 2)
+    click(messages[0], ChangeKind.READ, True)
+    click(messages[1], ChangeKind.STARRED, True)
+
+    def steal(remote_ids: Sequence[str]) -> None:
+        SyncRun.objects.update(fence=F("fence") + 1)
+
+    before_flags(steal)
+    with pytest.raises(LeaseLost):
+        account.slice()
+    assert not account.box.find(ident("m1")).starred
+    assert set(LocalChange.objects.values_list("status", flat=True)) == {ChangeStatus.PENDING}
+
+
+def test_push_that_breaks_on_our_side_waits_and_does_not_stop_the_sync(
+    account: Account, before_flags: Callable[[FlagHook], None]
+) -> None:
+    [message] = synced(account, 1)
+    calls: list[int] = []
+
+    def broken(remote_ids: Sequence[str]) -> None:
+        calls.append(1)
+        raise KeyError("bug")
+
+    before_flags(broken)
+    click(message, ChangeKind.STARRED, True)
+    account.box.append(mail("late"), "inbox")
+    assert account.sync().status == WorkStatus.DONE
+    account.sync()
+    assert Message.objects.count() == 2
+    assert calls == [1]
+    assert LocalChange.objects.get().attempts == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+from collections import Counter
 from datetime import UTC, datetime
 from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
@@ -12,11 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.errors import InvalidInput
-from email_sync import composing
+from core.errors import InvalidInput, TooLarge
 from email_sync.composing import OutgoingAttachment, compose, reply_references, reply_subject
 from email_sync.parsing.message import attachment, parse
-from email_sync.records import Address
+from email_sync.records import OWN_ID_HEADER, Address
 
 ANNA = Address("Anna", "anna@example.com")
 INJECTIONS = ["\r\n", "\r", "\n", "\x00", "\x85", "\u2028", "\u2029", "\x0b", "\x1b", "\ud800"]
@@ -157,11 +157,19 @@ def test_compose_encoded_word_trick_stays_inside_one_name() -> None:
     assert message["subject"] == "=?utf-8?q?a?="
 
 
+def test_compose_over_the_providers_limit_says_the_limit() -> None:
+    with pytest.raises(TooLarge, match=r"at most 1\.0 MB") as refusal:
+        compose(sender=ANNA, to=["bob@example.com"], text="x" * 1_000_001, max_bytes=1_000_000)
+    assert refusal.value.extra == {"limit": 1_000_000}
+    with pytest.raises(TooLarge):
+        compose(sender=ANNA, to=["bob@example.com"], attachments=[OutgoingAttachment("a", "a/b", bytes(800_000))],
+                max_bytes=1_000_000)  # fmt: skip
+
+
 def test_compose_no_recipient_or_too_much_is_refused() -> None:
     assert refused(to=[]) == {"to"}
     assert refused(to=[f"a{n}@example.com" for n in range(501)]) == {"to"}
     assert refused(subject="x" * 999) == {"subject"}
-    assert refused(attachments=[OutgoingAttachment("a", "text/x", bytes(composing.MAX_BYTES))]) == {"attachments"}
     assert refused(attachments=[OutgoingAttachment("a", "text/x\r\nBcc: e", b"")]) == {"contentType"}
 
 
@@ -214,7 +222,8 @@ def test_compose_any_text_leaves_exactly_the_headers_we_wrote(
         attachments=[OutgoingAttachment(file_name, "text/plain", b"x")],
     )
     message = reread(mail.mime)
-    assert message.keys() == ["From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"]
+    ids = ["Message-ID", OWN_ID_HEADER]
+    assert message.keys() == ["From", "To", "Subject", "Date", *ids, "MIME-Version", "Content-Type"]
     assert [a.addr_spec for a in addresses(message, "from")] == ["anna@example.com"]
     assert [a.addr_spec for a in addresses(message, "to")] == ["bob@example.com"]
     again = parse(mail.mime)
@@ -245,5 +254,33 @@ def test_compose_hostile_fields_are_refused_or_add_no_header(to: str, subject: s
     assert fields <= {"to", "subject", "fromName", "fileName"}
     if not fields:
         message = reread(mail.mime)
-        assert message.keys() == ["From", "To", "Cc", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"]
+        ids = ["Message-ID", OWN_ID_HEADER]
+        assert message.keys() == ["From", "To", "Cc", "Subject", "Date", *ids, "MIME-Version", "Content-Type"]
         assert [a.addr_spec for a in addresses(message, "to")] == list(mail.recipients[:1])
+
+
+@settings(max_examples=500, deadline=None)
+@given(bcc=any_text, sender=any_text, content_id=any_text, reference=any_text)
+def test_draft_with_hostile_fields_is_refused_or_has_one_of_each_header(
+    bcc: str, sender: str, content_id: str, reference: str
+) -> None:
+    try:
+        mail = compose(
+            sender=Address(sender, "anna@example.com"),
+            bcc=[bcc],
+            html="<p>x</p>",
+            attachments=[OutgoingAttachment("a.png", "image/png", b"x", content_id)],
+            in_reply_to=reference,
+            references=[reference, content_id],
+            draft=True,
+        )
+    except InvalidInput:
+        return
+    message = reread(mail.with_bcc())
+    assert [a.addr_spec for a in addresses(message, "bcc")] == list(mail.bcc)
+    assert max(Counter(name.lower() for name in message).values()) == 1
+    allowed = {"from", "to", "subject", "date", "message-id", OWN_ID_HEADER.lower(), "in-reply-to", "references", "bcc",
+               "mime-version", "content-type"}  # fmt: skip
+    assert {name.lower() for name in message} <= allowed
+    assert reread(mail.mime)["bcc"] is None
+    assert len(list(message.walk())) in (5, 6)

@@ -115,6 +115,78 @@ def test_inbox_filters(filled: Account, member: Actor, query: dict[str, str], wa
     assert answer["pagination"]["total"] == wanted
 
 
+@pytest.fixture
+def one_of_each(account: Account) -> Account:
+    """A mail in each folder, named after it; the one in the archive is read and starred, the one in sent has a file."""
+    for folder in ("inbox", "archive", "drafts", "trash", "spam"):
+        to_itself = mail(folder, subject=folder).replace(b"bob@contract.test", f"{folder}@example.com".encode())
+        account.box.append(to_itself, folder)
+    account.box.append(WITH_FILE, "sent", read=True)
+    archived = account.box.find(ident("archive")).remote_id
+    account.box.flag(archived, read=True, starred=True)
+    account.sync()
+    return account
+
+
+WITH_FILE = b"""From: Ada <ada@contract.test>\r
+To: Bob <bob@example.com>\r
+Cc: "Grace Hopper" <grace@navy.example>\r
+Subject: sent\r
+Message-ID: <with-file@contract.test>\r
+MIME-Version: 1.0\r
+Content-Type: multipart/mixed; boundary=b\r
+\r
+--b\r
+\r
+Quarterly figures\r
+--b\r
+Content-Type: application/pdf\r
+Content-Disposition: attachment; filename="figures.pdf"\r
+\r
+%PDF\r
+--b--\r
+"""
+
+
+FOUND: list[tuple[dict[str, str], str]] = [
+    ({}, "inbox"),
+    ({"folder": "archive"}, "archive"),
+    ({"folder": "drafts"}, "drafts"),
+    ({"folder": "trash"}, "trash"),
+    ({"folder": "spam"}, "spam"),
+    ({"folder": "sent"}, "sent"),
+    ({"folder": "starred"}, "archive"),
+    ({"folder": "all"}, "archive drafts inbox sent"),
+    ({"folder": "all", "unread": "true"}, "drafts inbox"),
+    ({"folder": "all", "q": "is:unread"}, "drafts inbox"),
+    ({"folder": "all", "q": "is:read"}, "archive sent"),
+    ({"folder": "all", "q": "-is:read"}, "drafts inbox"),
+    ({"folder": "all", "q": "is:starred"}, "archive"),
+    ({"folder": "all", "q": "has:attachment"}, "sent"),
+    ({"folder": "all", "q": "-has:attachment"}, "archive drafts inbox"),
+    ({"folder": "all", "q": "to:drafts"}, "drafts"),
+    ({"folder": "all", "q": "to:drafts@example.com"}, "drafts"),
+    ({"folder": "all", "q": "cc:hopper"}, "sent"),
+    ({"folder": "all", "q": 'cc:"grace hopper"'}, "sent"),
+    ({"folder": "all", "q": "from:ada -subject:inbox -subject:archive"}, "drafts sent"),
+    ({"folder": "all", "q": "after:2020-01-01 before:2099-12-31 quarterly"}, "sent"),
+    ({"folder": "all", "q": "after:2099-01-01"}, ""),
+    ({"folder": "all", "q": "quart*"}, "sent"),
+    ({"q": "in:trash"}, "trash"),
+    ({"q": "in:starred"}, "archive"),
+    ({"q": "in:all has:attachment is:read"}, "sent"),
+]
+"""Query → the subjects it finds."""
+
+
+def test_inbox_folders_and_operators_find_what_they_say(one_of_each: Account, member: Actor) -> None:
+    for query, subjects in FOUND:
+        for extra in ({}, {"connectionId": str(one_of_each.connection.pk)}):
+            found = get(member, "inbox", limit=100, **query, **extra)
+            assert " ".join(sorted(row["subject"] for row in found["data"])) == subjects, query
+            assert found["pagination"]["total"] == len(found["data"]), query
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
@@ -124,6 +196,11 @@ def test_inbox_filters(filled: Account, member: Actor, query: dict[str, str], wa
         ({"limit": "0"}, "limit"),
         ({"q": 'an "open quote'}, "q"),
         ({"q": "is:purple"}, "q"),
+        ({"q": "from:"}, "q"),
+        ({"q": "report subject: -27"}, "q"),
+        ({"q": 'to:"..."'}, "q"),
+        ({"q": "in:"}, "q"),
+        ({"q": "after:"}, "q"),
         ({"q": "before:yesterday-ish"}, "q"),
         ({"cursor": "garbage"}, "cursor"),
         ({"unread": "perhaps"}, "unread"),

@@ -25,14 +25,17 @@ from email_sync.models import (
     Thread,
 )
 from email_sync.records import RemoteMessage, Stream
-from email_sync.services import changes, engine
+from email_sync.services import changes, pages
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import ident, mail
 from email_sync.tests.memory import Mailbox, Memory, message_id_of
 from integrations.models import SyncCursor, SyncRun, SyncState
 from integrations.services import sync_runs
+from workspaces.tests.fixtures import Actor
 
 pytestmark = pytest.mark.django_db
+
+API = "/api/v1/integrations"
 
 
 def fill(box: Mailbox, count: int, folder: str = "inbox") -> None:
@@ -74,6 +77,62 @@ def test_first_sync_stores_every_message_once(account: Account) -> None:
     check_counters(account)
 
 
+def test_progress_of_a_first_sync_has_no_total_before_every_folder_named_its_own(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(account.box, 70)
+    fill(account.box, 60, "sent")
+    list_ids = Memory.list_ids
+    totals: list[int | None] = []
+
+    def look(self: Memory, *given: Any, **more: Any) -> Any:
+        totals.append(SyncRun.objects.get().total)
+        return list_ids(self, *given, **more)
+
+    monkeypatch.setattr(Memory, "list_ids", look)
+    monkeypatch.setattr(Memory, "totals", lambda *_, **__: {})
+    run = account.sync()
+    assert len(totals) > 2
+    assert set(totals) <= {None, 130}
+    assert (run.done, run.total) == (130, 130)
+
+
+def test_progress_of_a_first_sync_has_its_total_and_a_time_left_from_the_first_page_on(
+    account: Account, member: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(account.box, 170)
+    fill(account.box, 60, "sent")
+    list_ids = Memory.list_ids
+    told: list[tuple[int, int | None, int | None]] = []
+
+    def look(self: Memory, *given: Any, **more: Any) -> Any:
+        progress = member.client.get(f"{API}/connections/{account.connection.pk}/status").json()["email"]["progress"]
+        told.append((progress["done"], progress["total"], progress["etaSeconds"]))
+        return list_ids(self, *given, **more)
+
+    monkeypatch.setattr(Memory, "list_ids", look)
+    run = account.sync()
+    assert {total for _, total, _ in told} == {230}
+    assert [eta is not None for done, _, eta in told] == [0 < done < 230 for done, _, _ in told]
+    assert any(0 < done < 170 for done, _, _ in told)
+    assert (run.done, run.total) == (230, 230)
+    assert account.box.calls.count("totals") == 1
+
+
+def test_progress_is_told_although_a_folder_refuses(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(account.box, 70)
+    start_cursor = Memory.start_cursor
+
+    def refuses(self: Memory, stream: Stream) -> str:
+        if stream.key == "archive":
+            raise ProviderRejected("Not allowed")
+        return start_cursor(self, stream)
+
+    monkeypatch.setattr(Memory, "start_cursor", refuses)
+    account.slice(seconds=-1)
+    assert SyncRun.objects.get().total == 70
+
+
 def test_first_sync_begins_with_the_newest_of_the_inbox(account: Account) -> None:
     fill(account.box, 200)
     fill(account.box, 10, "sent")
@@ -96,13 +155,18 @@ def test_fetch_that_breaks_off_keeps_what_came(account: Account, monkeypatch: py
     fill(account.box, 5)
     fetch = Memory.fetch
 
+    def away(name: str) -> None:
+        raise ProviderUnavailable
+
     def breaks(self: Memory, stream: Stream, remote_ids: Sequence[str]) -> Iterator[RemoteMessage]:
         yield from list(fetch(self, stream, remote_ids))[:3]
+        account.box.before_call = away
         raise ProviderUnavailable
 
     monkeypatch.setattr(Memory, "fetch", breaks)
     assert account.sync().status == WorkStatus.QUEUED
     assert Message.objects.count() == 3
+    account.box.before_call = lambda name: None
     monkeypatch.setattr(Memory, "fetch", fetch)
     account.sync()
     assert picture(account) == truth(account.box)
@@ -111,7 +175,7 @@ def test_fetch_that_breaks_off_keeps_what_came(account: Account, monkeypatch: py
 @pytest.mark.parametrize("count", [5, 300], ids=["one page", "pages fetched ahead"])
 def test_slow_fetch_keeps_the_lease(account: Account, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """The first time, the lease nearly runs out while the provider takes its time."""
-    monkeypatch.setattr(engine, "HOLD_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(pages, "HOLD_AGAIN_SECONDS", 0.01)
     fill(account.box, count)
     fetch, leases = Memory.fetch, []
 
@@ -129,8 +193,8 @@ def test_slow_fetch_keeps_the_lease(account: Account, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Memory, "fetch", slow)
     monkeypatch.setattr(SyncRun, "hold", hold)
     account.sync()
-    pages = 1 if count == 5 else 3
-    assert len(leases) > pages + 8
+    expected = 1 if count == 5 else 3
+    assert len(leases) > expected + 8
     assert picture(account) == truth(account.box)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from datetime import datetime
+from typing import Any
 
 import pytest
 
-from core.errors import ProviderRateLimited
+from core.errors import ProviderRateLimited, ProviderRejected, RemoteMissing
 from core.work import WorkStatus
 from email_sync.models import Message
 from email_sync.records import IdPage, Stream
-from email_sync.services.engine import FIRST_PAGE, PAGE
+from email_sync.services.pages import FIRST_PAGE, PAGE
 from email_sync.tests.conftest import Account
 from email_sync.tests.memory import Memory
 from email_sync.tests.test_engine import check_counters, fill, picture, truth
@@ -61,10 +62,52 @@ def test_first_sync_refused_at_a_fetch_ahead_keeps_the_page_before(filled: Accou
 
     filled.box.before_call = refuse
     assert filled.sync().status == WorkStatus.QUEUED
-    assert Message.objects.count() == FIRST_PAGE + PAGE
+    assert Message.objects.count() == PAGE  # the first page of the listing, whose beginning was there already
     SyncRun.objects.update(next_attempt_at="2026-01-01T00:00Z")
     assert filled.sync().status == WorkStatus.DONE
     assert picture(filled) == truth(filled.box)
+
+
+@pytest.fixture
+def two_folders(account: Account) -> Account:
+    """Each of more than a page, so that the second is begun while the end of the first is written."""
+    fill(account.box, FIRST_PAGE + PAGE)
+    fill(account.box, FIRST_PAGE + PAGE, "sent")
+    return account
+
+
+def test_first_sync_of_several_folders_stores_every_message_once(two_folders: Account) -> None:
+    run = two_folders.sync()
+    assert run.added == run.done == run.total == 2 * (FIRST_PAGE + PAGE)
+    assert picture(two_folders) == truth(two_folders.box)
+    check_counters(two_folders)
+
+
+@pytest.mark.parametrize("call", ["list_ids", "fetch"])
+@pytest.mark.parametrize(
+    "error",
+    [ProviderRateLimited(retry_after=1), ProviderRejected("Permission denied"), RemoteMissing()],
+    ids=["rate limited", "rejected", "gone"],
+)
+def test_first_sync_refused_at_the_next_folder_keeps_all_of_this_one(
+    two_folders: Account, monkeypatch: pytest.MonkeyPatch, call: str, error: Exception
+) -> None:
+    honest = getattr(Memory, call)
+    refusing = [True]
+
+    def refuse(self: Memory, stream: Stream, *arguments: Any, **options: Any) -> Any:
+        if refusing[0] and stream.key == "sent":
+            raise error
+        return honest(self, stream, *arguments, **options)
+
+    monkeypatch.setattr(Memory, call, refuse)
+    two_folders.sync()
+    assert Message.objects.filter(in_inbox=True).count() == FIRST_PAGE + PAGE
+    assert not Message.objects.filter(in_sent=True).exists()
+    refusing[0] = False
+    SyncRun.objects.update(next_attempt_at="2026-01-01T00:00Z")
+    assert two_folders.sync().status == WorkStatus.DONE
+    assert picture(two_folders) == truth(two_folders.box)
 
 
 def test_first_sync_whose_listing_repeats_messages_counts_each_once(
@@ -120,4 +163,4 @@ def test_worker_that_lost_its_lease_with_a_page_under_way_writes_no_more(
     monkeypatch.setattr(Memory, "list_ids", steal)
     run = sync_runs.start(connection=filled.connection, type="email", trigger="user")
     assert sync_runs.execute(run.pk) is False
-    assert stored_at_theft == [Message.objects.count()] == [0]
+    assert set(stored_at_theft) == {Message.objects.count()} == {FIRST_PAGE}

@@ -14,6 +14,7 @@ from email_sync.providers.gmail.provider import MAILBOX
 from email_sync.records import OutgoingMail
 from email_sync.tests.contract import PAGE, MailProviderContract, Mirror, ident, mail, message_id_of, outgoing
 from email_sync.tests.gmail_simulator import GmailHarness, access_token, gmail_at
+from email_sync.tests.reports import REPORTS, report
 from simulator.process import Simulator, running
 
 ADA, BOB, CAROL = "ada@contract.test", "bob@contract.test", "carol@contract.test"
@@ -283,7 +284,8 @@ def test_send_joins_its_thread_and_tells_what_gmail_kept(harness: GmailHarness) 
     [question] = harness.simulator.mailbox(ADA)["messages"]
     mime = (
         b"From: ada@contract.test\r\nTo: bob@contract.test\r\nSubject: Re: About question\r\n"
-        b"Message-ID: <answer@contract.test>\r\nReferences: <question@contract.test>\r\n\r\nYes.\r\n"
+        b"Message-ID: <answer@contract.test>\r\nX-Patchbay-Message-ID: <answer@contract.test>\r\n"
+        b"References: <question@contract.test>\r\n\r\nYes.\r\n"
     )
     sent = harness.provider().send(
         OutgoingMail(ident("answer"), ADA, (BOB,), mime, thread_remote_id=question["thread_id"])
@@ -318,7 +320,7 @@ def test_send_of_a_large_mail_goes_by_upload_and_arrives_whole(harness: GmailHar
 def test_send_of_a_mail_too_large_for_gmail_is_refused_here(harness: GmailHarness) -> None:
     with pytest.raises(ProviderRejected) as refusal:
         harness.provider().send(OutgoingMail(ident("huge"), ADA, (BOB,), b"x" * 36_700_161))
-    assert refusal.value.code == "too_large"
+    assert refusal.value.code == "message_too_large"
     assert harness.simulator.sent() == []
 
 
@@ -368,6 +370,17 @@ def test_attachment_of_a_message_within_the_message_is_cut_out(harness: GmailHar
     assert message.parsed is not None
     [attached] = message.parsed.attachments
     assert b"Inside." in provider.attachment(message.state.remote_id, attached.part_id)
+
+
+@pytest.mark.parametrize("kind", REPORTS)
+def test_fetch_of_a_delivery_report_brings_what_it_says(harness: GmailHarness, kind: str) -> None:
+    harness.deliver(report(kind, "lunch@contract.test"))
+    ids = harness.provider().list_ids(MAILBOX, "", 10).remote_ids
+    [message] = harness.provider().fetch(MAILBOX, ids)
+    assert message.parsed is not None
+    assert message.parsed.report is not None
+    assert "lunch@contract.test" in message.parsed.report.original_ids
+    assert "bob@example.com" in {a for failed in message.parsed.report.recipients for a in failed.addresses}
 
 
 def test_calls_with_a_dead_token_ask_for_the_user(harness: GmailHarness) -> None:

@@ -9,10 +9,10 @@ import pytest
 from django.db.models.functions import Now
 
 from core.work import WorkStatus
-from email_sync.models import ChangeKind, Folder, Message, Submission, SubmissionStage
-from email_sync.services import sending
+from email_sync.models import ChangeKind, Excluded, Folder, Message, Submission, SubmissionStage
+from email_sync.services import sending, submissions
 from email_sync.services.changes import change
-from email_sync.services.sending import Draft
+from email_sync.services.sending import Letter
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import Truth, ident, mail
 from email_sync.tests.factories import connect
@@ -35,7 +35,7 @@ def process() -> Iterator[Simulator]:
 @pytest.fixture
 def harness(process: Simulator, settings: Any) -> GmailHarness:
     settings.EGRESS_ALLOW_CIDRS = ["127.0.0.0/8"]
-    settings.MAIL_PROVIDER_SETTINGS = {"google": {"gmailApiUrl": process.base_url}}
+    settings.MAIL_PROVIDER_SETTINGS = {"google": {"gmailApiUrl": process.base_url, "quotaUnits": 0}}
     process.reset()
     return GmailHarness(process, ADA, (BOB,))
 
@@ -115,17 +115,55 @@ def test_mail_that_gmail_took_without_an_answer_is_found_and_never_sent_again(
 ) -> None:
     harness.simulator.settings(gmail_rewrites_message_id=True)
     harness.lose_next_send_answer()
-    draft = Draft(to=[BOB], subject="Lunch", body="At one?", connection_id=account.connection.pk)
-    submission = sending.send(user=member.user, workspace=member.workspace, draft=draft, by=member.user)
+    letter = Letter(to=[BOB], subject="Lunch", body="At one?", connection_id=account.connection.pk)
+    submission = sending.send(user=member.user, workspace=member.workspace, letter=letter, by=member.user)
     assert submission.stage == SubmissionStage.UNCONFIRMED
     Submission.objects.update(next_attempt_at="2026-01-01T00:00:00Z")
-    for submission_id in sending.take_due():
-        sending.settle(submission_id)
+    for submission_id in submissions.take_due():
+        submissions.settle(submission_id)
     submission.refresh_from_db()
     assert submission.stage == SubmissionStage.SENT
     assert submission.message_id.endswith("@mail.gmail.com")
     assert len(harness.simulator.sent()) == 1
     assert len(harness.simulator.mailbox(BOB)["messages"]) == 1
+
+
+def test_draft_at_gmail_is_one_here_and_there_through_changes_and_its_sending(
+    account: Account, harness: GmailHarness, member: Actor
+) -> None:
+    """A change gives a Gmail draft another message id: the row follows it, whatever the history tells later."""
+    account.sync()
+    base = "/api/v1/integrations/email/drafts"
+    content = {"to": [BOB], "subject": "Lunch", "body": "At one?"}
+    draft = member.client.post(base, {**content, "connectionId": str(account.connection.pk)}).json()
+    for subject in ("Dinner", "Supper"):
+        account.sync()
+        assert member.client.patch(f"{base}/{draft['id']}", {"subject": subject}).json()["state"] == "saved"
+    account.sync()
+    [row] = member.client.get(base).json()["data"]
+    assert (row["id"], row["subject"]) == (draft["id"], "Supper")
+    assert stored(account) == harness.truth()
+    sent = member.client.post(f"{base}/{draft['id']}/send", {}).json()
+    account.sync()
+    assert (sent["status"], member.client.get(base).json()["data"]) == ("sent", [])
+    assert [mail["subject"] for mail in harness.simulator.sent()] == ["Supper"]
+    assert stored(account) == harness.truth()
+
+
+def test_draft_changed_in_gmail_itself_is_a_conflict_that_names_the_present_one(
+    account: Account, harness: GmailHarness, member: Actor
+) -> None:
+    account.sync()
+    base = "/api/v1/integrations/email/drafts"
+    draft = member.client.post(base, {"subject": "Lunch", "connectionId": str(account.connection.pk)}).json()
+    account.sync()
+    harness.rewrite_draft(Message.objects.get(pk=draft["id"]).message_id, "Tea")
+    answer = member.client.patch(f"{base}/{draft['id']}", {"subject": "Dinner"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["draft"]["subject"]) == (409, "conflict", "Tea")
+    account.sync()
+    assert [row["subject"] for row in member.client.get(base).json()["data"]] == ["Tea"]
+    assert stored(account) == harness.truth()
 
 
 def test_first_sync_over_the_quota_waits_and_stores_everything(account: Account, harness: GmailHarness) -> None:
@@ -142,3 +180,27 @@ def test_first_sync_over_the_quota_waits_and_stores_everything(account: Account,
         run = account.sync()
     assert waits
     assert stored(account) == harness.truth()
+
+
+def test_scope_over_gmail_labels_follows_a_mail_in_and_out(
+    account: Account, harness: GmailHarness, member: Actor
+) -> None:
+    """One stream, many labels: each mail is looked at, and a label that is put on or taken off decides anew."""
+    for name, role in (("inside", "inbox"), ("junk", "spam"), ("outside", "trash")):
+        harness.deliver(mail(name), role)
+    row = {"folders": {"rule": "exclude", "list": ["SPAM", "TRASH"]}}
+    path = f"/api/v1/integrations/email/scope/{account.connection.pk}"
+    assert member.client.patch(path, row).status_code == 200
+    account.sync()
+    present = Message.objects.present()
+    assert set(present.values_list("message_id", flat=True)) == {ident("inside")}
+    harness.move(ident("junk"), "inbox")
+    harness.move(ident("inside"), "trash")
+    account.sync()
+    assert set(Message.objects.values_list("message_id", flat=True)) == {ident("junk")}
+    assert Excluded.objects.count() == 2
+    harness.simulator.clear_ledger()
+    SyncCursor.objects.update(reconcile=True)
+    account.sync()
+    assert set(Message.objects.values_list("message_id", flat=True)) == {ident("junk")}
+    assert "gmail.users.messages.get" not in harness.simulator.summary()

@@ -222,3 +222,10 @@ def test_settings_of_the_installation_name_the_server_that_is_asked(server: Gmai
     ]
     gmail = Gmail(MailAccount("ada@gmail.test", "token", {name: f"{server.server.url}/"}))
     assert [folder.role for folder in gmail.folders()] == [INBOX]
+
+
+@pytest.mark.parametrize("body", [{"error": {"code": 500, "message": "Broke"}}, b"<html>Sorry</html>"])
+def test_flags_answered_by_something_that_is_not_gmails_success_are_not_set(server: GmailServer, body: Any) -> None:
+    server.on("POST", "/messages/batchModify", Reply(200, body))
+    with pytest.raises(ProviderUnavailable):
+        server.gmail().set_flags(["a"], read=True)

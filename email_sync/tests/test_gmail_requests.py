@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from email_sync.providers.base import MailAccount
+from email_sync.providers.doorbells.base import Hooks
+from email_sync.providers.doorbells.gmail import GmailWatch
 from email_sync.providers.gmail.provider import MAILBOX
 from email_sync.records import OutgoingMail
 from email_sync.tests.gmail_server import Asked, GmailServer, Reply, batch_reply, encoded, message
@@ -52,6 +55,8 @@ def asked(settings: Any) -> Iterator[list[Asked]]:
         )
         server.on("GET", "/history", Reply(200, {"historyId": "6", "nextPageToken": "q"}))
         server.on("POST", "/batch/gmail/v1", lambda a: batch_reply(a, {"a1": Reply(200, whole)}))
+        server.on("POST", "/watch", Reply(200, {"historyId": "5", "expiration": "1795000000000"}))
+        server.on("POST", "/stop", Reply(204, b""))
         server.on("GET", "/messages/a1", Reply(200, whole))
         server.on("GET", "/messages/a1/attachments/att%2F1", Reply(200, {"data": encoded(b"<p>Hello"), "size": 8}))
         server.on("POST", "/messages/a1/modify", Reply(200, {"id": "a1"}))
@@ -81,6 +86,9 @@ def live(server: GmailServer) -> None:
     assert gmail.find_sent("m2@x.test") is None
     for mime in (b"To: b@x.test\r\n\r\nHello", b"To: b@x.test\r\n\r\n" + b"x" * 6_000_000):
         gmail.send(OutgoingMail("m1@x.test", "ada@gmail.test", ("b@x.test",), mime, ("c@x.test",), "t"))
+    watch = GmailWatch(MailAccount("ada@gmail.test", "ya29.secret", {**gmail.account.settings, "pubsubTopic": "t"}))
+    watch.renew(watch.subscribe(Hooks("", ""), "").remote_id)
+    watch.stop("ada@gmail.test")
     server.rules.pop(("POST", "/batch/gmail/v1"))
     list(server.gmail().fetch(MAILBOX, ["a1"]))
 
@@ -141,6 +149,8 @@ def test_every_request_is_one_that_google_describes(asked: list[Asked]) -> None:
         "gmail.users.messages.batchModify",
         "gmail.users.messages.send",
         "gmail.users.history.list",
+        "gmail.users.watch",
+        "gmail.users.stop",
     }
 
 

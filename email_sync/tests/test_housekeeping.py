@@ -12,6 +12,7 @@ from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
 
+from core.ids import oldest_kept
 from email_sync.models import ChangeStatus, FolderCounter, LocalChange, Message, Thread
 from email_sync.services import housekeeping
 from email_sync.tests.conftest import Account
@@ -79,7 +80,7 @@ def test_settled_changes_are_forgotten_after_a_week(account: Account) -> None:
 def test_thread_of_a_send_whose_copy_never_came_is_forgotten(account: Account) -> None:
     """It never had a message, so nothing but its own id says how old it is."""
     old, new = (ThreadFactory(connection=account.connection) for _ in range(2))
-    aged = housekeeping.oldest_kept(40)
+    aged = oldest_kept(40)
     Thread.objects.filter(pk=old.pk).update(id=aged)
     assert housekeeping.forget_empty_threads() == 1
     assert list(Thread.objects.values_list("pk", flat=True)) == [new.pk]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import socket
+import threading
 import time
 from typing import Any
 
@@ -251,3 +253,57 @@ def test_close_never_raises() -> None:
 
 def test_account_shows_no_secret() -> None:
     assert "hunter2" not in repr(account(1, secret="hunter2"))
+
+
+# --- servers that hold on -------------------------------------------------------------------------------------
+
+
+def test_server_that_accepts_and_never_greets_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        begun = time.monotonic()
+        with Imap(account(silent.getsockname()[1])) as provider, pytest.raises(ProviderUnavailable):
+            provider.folders()
+    assert time.monotonic() - begun < connection.OPERATION_SECONDS / 4
+
+
+def test_server_that_never_answers_a_log_in_is_given_up_as_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.2)
+    begun = time.monotonic()
+    with pytest.raises(ProviderUnavailable):
+        folders_of(("AUTHENTICATE", b""))
+    assert time.monotonic() - begun < connection.OPERATION_SECONDS / 4
+
+
+def test_answer_that_drips_is_cut_off_however_steadily_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every byte comes in time, and the answer never ends."""
+    monkeypatch.setattr(connection, "COMMAND_SECONDS", 0.4)
+
+    begun = time.monotonic()
+    with Dripping() as port, Imap(account(port)) as provider, pytest.raises(ProviderUnavailable):
+        provider.folders()
+    assert 0.3 < time.monotonic() - begun < 20
+
+
+class Dripping:
+    """A server that answers a LIST with one line every 50 ms, for ever."""
+
+    def __enter__(self) -> int:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._serve, daemon=True).start()
+        port: int = self._server.getsockname()[1]
+        return port
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+
+    def _serve(self) -> None:
+        peer, _ = self._server.accept()
+        with peer, peer.makefile("rwb", buffering=0) as lines, contextlib.suppress(OSError):
+            lines.write(b"* OK ready\r\n")
+            while line := lines.readline():
+                tag, _, command = line.partition(b" ")
+                while command.startswith(b"LIST"):
+                    lines.write(b'* LIST () "/" INBOX\r\n')
+                    time.sleep(0.05)
+                lines.write(b"* CAPABILITY IMAP4rev1\r\n" + tag + b" OK done\r\n")

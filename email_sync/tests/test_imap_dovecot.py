@@ -196,7 +196,7 @@ def test_tokens_of_a_listing_expire_with_the_uidvalidity(server: Dovecot, user: 
         with pytest.raises(CursorExpired):
             provider.list_ids(stream, page.next_token, 2)
         assert list(provider.fetch(stream, page.remote_ids)) == []
-        assert provider.set_flags(page.remote_ids, read=True) is None
+        assert provider.set_flags(page.remote_ids, read=True) == frozenset()
 
 
 # --- messages -------------------------------------------------------------------------------------------------
@@ -274,3 +274,14 @@ def test_server_that_restarts_is_unavailable_and_then_goes_on(sink: SmtpSink) ->
             assert names_in(provider, stream) == [ident("kept")]
     finally:
         own.stop()
+
+
+def test_find_sent_knows_a_copy_whose_message_id_the_server_changed(server: Dovecot, user: str) -> None:
+    raw = mail("kept").replace(b"Message-ID:", b"X-Patchbay-Message-ID: <ours@contract.test>\r\nMessage-ID:", 1)
+    with server.door(user) as door:
+        door.append("Sent", None, None, raw)
+    with Imap(server.account(user)) as provider:
+        found = provider.find_sent("ours@contract.test")
+        assert found is not None
+        assert found.message_id == "kept@contract.test"
+        assert provider.find_sent("urs@contract.test") is None

@@ -10,9 +10,9 @@ import pytest
 
 from core.work import WorkStatus
 from email_sync.models import ChangeKind, Folder, Message, Submission, SubmissionStage
-from email_sync.services import sending
+from email_sync.services import sending, submissions
 from email_sync.services.changes import change
-from email_sync.services.sending import Draft
+from email_sync.services.sending import Letter
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import MailProviderContract, Truth, ident, mail
 from email_sync.tests.dovecot import Dovecot, DovecotHarness, missing
@@ -138,21 +138,21 @@ def test_mail_taken_without_an_answer_is_not_sent_again(
     account: Account, harness: DovecotHarness, member: Actor
 ) -> None:
     harness.lose_next_send_answer()
-    draft = Draft(to=["bob@contract.test"], subject="Lunch", body="At one?", connection_id=account.connection.pk)
-    submission = sending.send(user=member.user, workspace=member.workspace, draft=draft, by=member.user)
+    letter = Letter(to=["bob@contract.test"], subject="Lunch", body="At one?", connection_id=account.connection.pk)
+    submission = sending.send(user=member.user, workspace=member.workspace, letter=letter, by=member.user)
     assert submission.stage == SubmissionStage.UNCONFIRMED
     Submission.objects.update(next_attempt_at="2026-01-01T00:00:00Z")
-    for submission_id in sending.take_due():
-        sending.settle(submission_id)
+    for submission_id in submissions.take_due():
+        submissions.settle(submission_id)
     assert len(harness.outbox()) == 1
 
 
 def test_mail_sent_is_filed_once(account: Account, harness: DovecotHarness, member: Actor) -> None:
-    draft = Draft(to=["bob@contract.test"], subject="Lunch", body="At one?", connection_id=account.connection.pk)
-    submission = sending.send(user=member.user, workspace=member.workspace, draft=draft, by=member.user)
+    letter = Letter(to=["bob@contract.test"], subject="Lunch", body="At one?", connection_id=account.connection.pk)
+    submission = sending.send(user=member.user, workspace=member.workspace, letter=letter, by=member.user)
     Submission.objects.update(next_attempt_at="2026-01-01T00:00:00Z")
-    for submission_id in sending.take_due():
-        sending.settle(submission_id)
+    for submission_id in submissions.take_due():
+        submissions.settle(submission_id)
     submission.refresh_from_db()
     assert (submission.stage, submission.filed) == (SubmissionStage.SENT, True)
     assert [truth.roles for truth in harness.truth()] == [frozenset({"sent"})]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import ProviderUnavailable, RemoteMissing
+from core.errors import ProviderRateLimited, ProviderRejected, ProviderUnavailable, RemoteMissing
 from email_sync.providers.imap import Imap, fetching
 from email_sync.records import RemoteFolder, RemoteMessage, Stream
 from email_sync.tests.scripted import HANG_UP, Response, Rule, ScriptedImap, account, facts, fetch_answer
@@ -61,7 +61,7 @@ def test_fetch_of_messages_gone_since_yields_the_others() -> None:
         (r"UID FETCH 1,3 \(UID BODY", fetch_answer(1, raw(1)) + DONE),
         alone(3, DONE),
         (r"UID FETCH 3 \(UID BODY.PEEK\[HEADER", DONE),
-        ("UID SEARCH UID 3", b"* SEARCH\r\n%T OK done\r\n"),
+        ("UID SEARCH UID [23]", b"* SEARCH\r\n%T OK done\r\n"),
     )
     assert list(found) == ["7/1/INBOX"]
 
@@ -104,6 +104,7 @@ def test_fetch_of_a_message_that_is_nil_gives_its_header_or_nothing_but_never_dr
         ("UID SEARCH UID 3", b"* SEARCH 3\r\n%T OK done\r\n"),
     )
     assert bodies(found) == [(raw(1), False), (b"Subject: h\r\n\r\n", True), (b"", True)]
+    assert [message.refused for _, message in sorted(found.items())] == [False, True, True]
 
 
 def test_fetch_where_one_message_kills_the_connection_still_brings_the_others() -> None:
@@ -143,6 +144,11 @@ def test_fetch_refused_for_now_is_unavailable_and_marks_nothing() -> None:
         fetched(FACTS, (r"UID FETCH \S+ \(UID BODY", b"%T NO [UNAVAILABLE] The backend is down\r\n"))
 
 
+def test_fetch_refused_for_its_pace_waits_and_marks_nothing() -> None:
+    with pytest.raises(ProviderRateLimited, match="Too many"):
+        fetched(FACTS, (r"UID FETCH \S+ \(UID BODY", b"%T NO Too many requests\r\n"))
+
+
 def test_fetch_of_a_huge_message_brings_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "BEGINNING", 20)
     found = fetched(
@@ -151,6 +157,7 @@ def test_fetch_of_a_huge_message_brings_its_beginning(monkeypatch: pytest.Monkey
         ids=("7/1/INBOX",),
     )
     assert bodies(found) == [(raw(1)[:20], True)]
+    assert not found["7/1/INBOX"].refused
     assert found["7/1/INBOX"].size == 60_000_000
 
 
@@ -172,6 +179,22 @@ def test_fetch_without_facts_still_brings_the_message() -> None:
     )
     assert bodies(found) == [(raw(1), False)]
     assert found["7/1/INBOX"].size == len(raw(1))
+
+
+def test_fetch_of_a_message_that_is_listed_and_never_told_of_brings_the_others_and_says_so() -> None:
+    came: list[str] = []
+    with (
+        ScriptedImap(
+            (r"UID FETCH 1:3 \(UID FLAGS I", facts(1) + facts(3) + DONE),
+            (r"UID FETCH 2 \(UID FLAGS", b"%T NO cannot\r\n"),
+            (r"UID FETCH 1,3 \(UID BODY", fetch_answer(1, raw(1)) + fetch_answer(3, raw(3)) + DONE),
+            (r"UID SEARCH UID 2", b"* SEARCH 2\r\n%T OK done\r\n"),
+        ) as server,
+        Imap(account(server.port)) as provider,
+        pytest.raises(ProviderRejected),
+    ):
+        came.extend(message.state.remote_id for message in provider.fetch(INBOX, ALL))
+    assert came == ["7/1/INBOX", "7/3/INBOX"]
 
 
 def test_fetch_of_ids_of_another_uidvalidity_yields_nothing() -> None:
@@ -223,6 +246,33 @@ def test_list_ids_finds_pages_in_a_thin_folder() -> None:
     assert first.remote_ids == ("7/99999/INBOX", "7/90000/INBOX")
     assert second.remote_ids == ("7/40000/INBOX", "7/5/INBOX")
     assert first.total == 4
+
+
+@pytest.mark.parametrize("answer", [b"* SEARCH\r\n%T OK done\r\n", b"%T OK done\r\n", b"* SEARCH x\r\n%T OK done\r\n"])
+def test_folder_that_holds_messages_and_lists_none_is_not_believed(answer: bytes) -> None:
+    with ScriptedImap(("UID SEARCH", answer)) as server, Imap(account(server.port)) as provider:
+        with pytest.raises(ProviderUnavailable, match="lists none"):
+            provider.list_ids(INBOX, "", 10)
+        with pytest.raises(ProviderUnavailable, match="lists none"):
+            provider.start_cursor(INBOX)
+        with pytest.raises(ProviderUnavailable, match="lists none"):
+            list(provider.states(INBOX))
+
+
+def test_totals_ask_for_no_figures_that_came_with_a_folders_selection() -> None:
+    with ScriptedImap(("STATUS", b'* STATUS "Other" (MESSAGES 12 UIDNEXT 99 UIDVALIDITY 7)\r\n' + DONE)) as server:
+        with Imap(account(server.port)) as provider:
+            provider.start_cursor(INBOX)
+            totals = provider.totals([INBOX, Stream("Other", RemoteFolder("Other", "Other"))])
+        assert [command for command in server.seen if command.startswith("STATUS")] == [
+            'STATUS "Other" (MESSAGES UIDNEXT UIDVALIDITY)'
+        ]
+    assert totals == {"INBOX": 3, "Other": 12}
+
+
+def test_totals_leave_out_a_folder_that_refuses() -> None:
+    with ScriptedImap(("STATUS", b"%T NO [NOPERM] no\r\n")) as server, Imap(account(server.port)) as provider:
+        assert provider.totals([INBOX]) == {}
 
 
 def test_attachment_of_a_very_large_message_fetches_only_the_part() -> None:

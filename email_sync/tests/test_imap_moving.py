@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import ProviderRejected, RemoteMissing
+from core.errors import ProviderRejected, ProviderUnavailable, RemoteMissing
 from email_sync.providers.imap import Imap
 from email_sync.records import OutgoingMail
 from email_sync.tests.scripted import Rule, ScriptedImap, account, facts, fetch_answer
@@ -19,6 +19,8 @@ THERE: Rule = (
     r"UID FETCH 1 \(UID FLAGS",
     fetch_answer(1, b"Message-ID: <a@x>\r\n\r\n", items=FACTS, section=SECTION) + DONE,
 )
+GONE_AFTER: Rule = (r"UID FETCH 1 \(UID FLAGS\)", DONE)
+"""What a server says of a message that was moved away."""
 LETTER = OutgoingMail("letter@x", "ada@x", ("bob@x",), b"Message-ID: <letter@x>\r\n\r\nhi\r\n")
 
 
@@ -47,13 +49,33 @@ def test_set_archived_with_move_and_copyuid_tells_the_new_place() -> None:
 
 
 def test_set_archived_without_uidplus_does_not_know_the_new_place() -> None:
-    with ScriptedImap(capable("MOVE"), LISTED, THERE) as server, Imap(account(server.port)) as provider:
+    with ScriptedImap(capable("MOVE"), LISTED, GONE_AFTER, THERE) as server, Imap(account(server.port)) as provider:
         assert provider.set_archived("7/1/INBOX", True) is None
+
+
+def test_set_archived_said_to_be_done_and_not_done_is_tried_again() -> None:
+    with (
+        ScriptedImap(capable("MOVE"), LISTED, THERE) as server,
+        Imap(account(server.port)) as provider,
+        pytest.raises(ProviderUnavailable, match="did not"),
+    ):
+        provider.set_archived("7/1/INBOX", True)
+
+
+def test_set_archived_by_a_copy_that_is_nowhere_expunges_nothing() -> None:
+    nowhere: Rule = ("UID SEARCH OR HEADER", b"* SEARCH\r\n" + DONE)
+    unfound: Rule = (r"UID FETCH \S+ \(UID BODY.PEEK", DONE)
+    with ScriptedImap(LISTED, nowhere, unfound, THERE) as server:
+        with Imap(account(server.port)) as provider, pytest.raises(ProviderUnavailable, match="copied"):
+            provider.set_archived("7/1/INBOX", True)
+        assert not [command for command in server.seen if "Deleted" in command or "EXPUNGE" in command]
 
 
 @pytest.mark.parametrize(("deleted", "expunged"), [(b"1", True), (b"1 2", False)])
 def test_set_archived_without_move_expunges_only_its_own_message(deleted: bytes, expunged: bool) -> None:
-    with ScriptedImap(LISTED, THERE, ("UID SEARCH DELETED", b"* SEARCH " + deleted + b"\r\n" + DONE)) as server:
+    in_archive: Rule = (r"UID FETCH \S+ \(UID BODY", fetch_answer(1, b"Message-ID: <a@x>\r\n\r\n") + DONE)
+    marked: Rule = ("UID SEARCH DELETED", b"* SEARCH " + deleted + b"\r\n" + DONE)
+    with ScriptedImap(LISTED, THERE, in_archive, marked) as server:
         with Imap(account(server.port)) as provider:
             provider.set_archived("7/1/INBOX", True)
         assert 'UID COPY 1 "Archive"' in server.seen
@@ -75,7 +97,9 @@ def test_set_archived_makes_the_archive_where_the_users_folders_are() -> None:
     before, after = b'* LIST () "." INBOX\r\n', b'* LIST () "." INBOX\r\n* LIST (\\Archive) "." INBOX.Archive\r\n'
     listing: Rule = ("LIST", lambda asked: (after if asked else before) + DONE)
     personal: Rule = ("NAMESPACE", b'* NAMESPACE (("INBOX." ".")) NIL NIL\r\n' + DONE)
-    with ScriptedImap(capable("MOVE", "NAMESPACE", "CREATE-SPECIAL-USE"), listing, personal, THERE) as server:
+    with ScriptedImap(
+        capable("MOVE", "NAMESPACE", "CREATE-SPECIAL-USE"), listing, personal, GONE_AFTER, THERE
+    ) as server:
         with Imap(account(server.port)) as provider:
             provider.set_archived("7/1/INBOX", True)
         commands = server.seen
@@ -147,11 +171,40 @@ def test_set_flags_of_ids_that_name_nothing_changes_nothing() -> None:
 
 
 def test_set_flags_of_many_messages_goes_in_few_commands() -> None:
-    with ScriptedImap() as server:
+    def half(before: int) -> bytes:
+        return (
+            b"* SEARCH "
+            + b" ".join(b"%d" % uid for uid in range(500 * before + 1, 500 * before + 501))
+            + b"\r\n"
+            + DONE
+        )
+
+    def seen(before: int) -> bytes:
+        uids = range(500 * before + 1, 500 * before + 501)
+        return b"".join(b"* %d FETCH (UID %d FLAGS (\\Seen))\r\n" % (uid, uid) for uid in uids) + DONE
+
+    with ScriptedImap(("UID SEARCH", half), ("UID FETCH", seen)) as server:
         with Imap(account(server.port)) as provider:
-            provider.set_flags([f"7/{uid}/INBOX" for uid in range(1, 1001)], read=True)
+            assert len(provider.set_flags([f"7/{uid}/INBOX" for uid in range(1, 1001)], read=True)) == 1000
         stored = [command for command in server.seen if "STORE" in command]
     assert stored == ["UID STORE 1:500 +FLAGS.SILENT (\\Seen)", "UID STORE 501:1000 +FLAGS.SILENT (\\Seen)"]
+
+
+def test_set_flags_said_to_be_done_and_not_done_is_tried_again() -> None:
+    unread: Rule = ("UID FETCH", b"* 1 FETCH (UID 1 FLAGS (\\Answered))\r\n" + DONE)
+    with (
+        ScriptedImap(("UID SEARCH", b"* SEARCH 1\r\n" + DONE), unread) as server,
+        Imap(account(server.port)) as provider,
+        pytest.raises(ProviderUnavailable, match="did not"),
+    ):
+        provider.set_flags(["7/1/INBOX"], read=True)
+
+
+def test_set_flags_of_a_message_that_went_meanwhile_does_not_name_it() -> None:
+    one_left: Rule = ("UID FETCH", b"* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n" + DONE)
+    both: Rule = ("UID SEARCH", b"* SEARCH 1 2\r\n" + DONE)
+    with ScriptedImap(both, one_left) as server, Imap(account(server.port)) as provider:
+        assert provider.set_flags(["7/1/INBOX", "7/2/INBOX"], read=True) == {"7/1/INBOX"}
 
 
 # --- the copy in Sent -----------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from email_sync.tests.contract import mail
 from email_sync.tests.factories import MessageFactory, connect
 from workspaces.tests.fixtures import Actor
 
+SOME_ID = "01a1fe1c-3f5c-7739-a345-95de48916bdd"
+
 pytestmark = pytest.mark.django_db
 
 INBOX = "/api/v1/integrations/email/inbox"
@@ -35,10 +37,10 @@ def cursor(*values: object) -> str:
 
 CURSORS = [
     "x", "=", "🦊", "null", cursor(), cursor(1), cursor("a", "b"), cursor(None, None), cursor("2026-01-01", 5),
-    cursor("2026-01-01T00:00:00", str(uuid7())), cursor("0001-01-01T00:00:00+23:59", str(uuid7())),
-    cursor("9999-12-31T23:59:59.999999-23:59", str(uuid7())), cursor("2026-01-01T00:00:00Z", "0" * 32),
-    cursor("2026-01-01T00:00:00+00:00:01", str(uuid7())), cursor(["a"], {"b": 1}), cursor("20260101", str(uuid7())),
-    cursor("2026-01-01T00:00:00Z", str(uuid7()), 3), "A" * 1999, cursor("NaN", "infinity"), cursor(1e308, True),
+    cursor("2026-01-01T00:00:00", SOME_ID), cursor("0001-01-01T00:00:00+23:59", SOME_ID),
+    cursor("9999-12-31T23:59:59.999999-23:59", SOME_ID), cursor("2026-01-01T00:00:00Z", "0" * 32),
+    cursor("2026-01-01T00:00:00+00:00:01", SOME_ID), cursor(["a"], {"b": 1}), cursor("20260101", SOME_ID),
+    cursor("2026-01-01T00:00:00Z", SOME_ID, 3), "A" * 1999, cursor("NaN", "infinity"), cursor(1e308, True),
 ]  # fmt: skip
 
 

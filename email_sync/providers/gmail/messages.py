@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from core.errors import ProviderUnavailable, RemoteMissing
 from email_sync.parsing.message import from_parts
-from email_sync.parsing.parts import PartNode
+from email_sync.parsing.parts import REPORT_BYTES, PartNode
 from email_sync.providers.gmail.answers import (
     Json,
     child,
@@ -31,6 +31,7 @@ UNREAD, STARRED = "UNREAD", "STARRED"
 FLAGS = frozenset({UNREAD, STARRED})
 """Labels that are flags and no places."""
 
+SMALL_REPORT_TYPES = ("message/delivery-status", "text/rfc822-headers")
 MAX_DEPTH = 50
 MAX_PARTS = 1000
 MAX_TEXT_BYTES = 5 * 1024 * 1024
@@ -164,8 +165,10 @@ class _Tree:
             return content
         if not apart:
             return b"" if not part.get("parts") else None
-        is_text = text(part, "mimeType").lower() in ("text/plain", "text/html") and not text(part, "filename")
-        return self._load(apart, number(body, "size")) if is_text else None
+        kind, size = text(part, "mimeType").lower(), number(body, "size")
+        is_text = kind in ("text/plain", "text/html") and not text(part, "filename")
+        is_report = kind in SMALL_REPORT_TYPES and size <= REPORT_BYTES
+        return self._load(apart, size) if is_text or is_report else None
 
     def _load(self, attachment_id: str, size: int) -> bytes | None:
         if size > MAX_TEXT_BYTES:

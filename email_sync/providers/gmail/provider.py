@@ -24,8 +24,8 @@ from core.errors import (
 from core.http import Response
 from email_sync.parsing.message import attachment
 from email_sync.parsing.text import one_line
-from email_sync.providers.base import MailAccount, MailProvider
-from email_sync.providers.gmail import answers, batch, sending
+from email_sync.providers.base import MailAccount, MailProvider, Quota
+from email_sync.providers.gmail import answers, batch, drafts, sending
 from email_sync.providers.gmail.api import MAX_MODIFIED, PAGE, GmailApi
 from email_sync.providers.gmail.errors import check, refuses_argument
 from email_sync.providers.gmail.history import Cursor, change_page
@@ -39,6 +39,7 @@ from email_sync.providers.gmail.messages import (
     state_of,
 )
 from email_sync.records import (
+    Address,
     ChangePage,
     IdPage,
     OutgoingMail,
@@ -51,6 +52,8 @@ from email_sync.records import (
 
 MAILBOX = Stream("mailbox")
 MAX_FOLDER_NAME = 500
+SEARCHED_TOGETHER = 20
+"""Addresses in one search: a query is part of the URL."""
 PHASES: dict[str, dict[str, object]] = {
     "inbox": {"labelIds": "INBOX"},
     "sent": {"labelIds": "SENT"},
@@ -64,6 +67,7 @@ class Gmail(MailProvider):
 
     key: ClassVar[str] = "google"
     fetch_batch: ClassVar[int] = batch.MAX_CALLS
+    quota: ClassVar[Quota | None] = Quota(6000, 60.0)
 
     def __init__(self, account: MailAccount) -> None:
         super().__init__(account)
@@ -87,6 +91,11 @@ class Gmail(MailProvider):
         """The mailbox's history id; a message's own would grow too old in a quiet mailbox (2.3)."""
         return answers.history_id(self._api.profile())
 
+    def totals(self, streams: Sequence[Stream], *, since: datetime | None = None) -> dict[str, int]:
+        """The profile's figure; a search has none that could be relied on."""
+        total = None if since else self._total()
+        return {} if total is None else {stream.key: total for stream in streams}
+
     def list_ids(self, stream: Stream, token: str, limit: int, *, since: datetime | None = None) -> IdPage:
         """Inbox, then sent, then everything. `total`, the mailbox's, comes with the first page of a phase."""
         phase, _, page_token = (token or "inbox:").partition(":")
@@ -102,11 +111,22 @@ class Gmail(MailProvider):
                 return IdPage(ids, next_token, total)
             phase, page_token = next_token[:-1], ""
 
+    def matching_ids(self, stream: Stream, addresses: Sequence[str], limit: int) -> tuple[str, ...]:
+        """By Gmail's search, some addresses in one question. What holds a quote or a brace is no address of its."""
+        plain = [address for address in addresses if not set(address) & set('"{}() \t\r\n')]
+        found: dict[str, None] = {}
+        for start in range(0, len(plain), SEARCHED_TOGETHER):
+            part = plain[start : start + SEARCHED_TOGETHER]
+            query = " ".join(f"{field}:{address}" for address in part for field in ("from", "to", "cc"))
+            found |= dict.fromkeys(_ids(self._api.messages("", limit, q=f"{{{query}}}")))
+        return tuple(found)[:limit]
+
     def fetch(self, stream: Stream, remote_ids: Sequence[str]) -> Iterator[RemoteMessage]:
-        """50 at a time in one batch. What is refused inside a batch is raised once the rest of it has been yielded."""
-        for start in range(0, len(remote_ids), batch.MAX_CALLS):
+        """Up to 50 in one batch. What is refused inside a batch is raised once the rest of it has been yielded."""
+        together = self._api.together
+        for start in range(0, len(remote_ids), together):
             refusals: list[ProviderError] = []
-            for remote_id, answer in self._api.each_message(remote_ids[start : start + batch.MAX_CALLS], "full"):
+            for remote_id, answer in self._api.each_message(remote_ids[start : start + together], "full"):
                 try:
                     message = self._message(remote_id, answer)
                 except ProviderError as error:
@@ -137,14 +157,17 @@ class Gmail(MailProvider):
         place = Cursor.read(cursor)
         return change_page(place, self._api.history(place.start, place.page_token))
 
-    def set_flags(self, remote_ids: Sequence[str], *, read: bool | None = None, starred: bool | None = None) -> None:
-        """By batchModify, 1,000 at a time."""
+    def set_flags(
+        self, remote_ids: Sequence[str], *, read: bool | None = None, starred: bool | None = None
+    ) -> frozenset[str]:
+        """By batchModify, 1,000 at a time. It passes over ids that are gone without a word; what it takes counts."""
         wanted = {UNREAD: None if read is None else not read, STARRED: starred}
         add = [label for label, on in wanted.items() if on is True]
         remove = [label for label, on in wanted.items() if on is False]
-        if add or remove:
-            for start in range(0, len(remote_ids), MAX_MODIFIED):
-                self._modify(remote_ids[start : start + MAX_MODIFIED], add, remove)
+        if not add and not remove:
+            return frozenset()
+        chunks = (remote_ids[start : start + MAX_MODIFIED] for start in range(0, len(remote_ids), MAX_MODIFIED))
+        return frozenset(taken for chunk in chunks for taken in self._modify(chunk, add, remove))
 
     def set_archived(self, remote_id: str, archived: bool) -> RemoteState | None:
         """By taking INBOX off or putting it on."""
@@ -163,6 +186,18 @@ class Gmail(MailProvider):
         """Also where Gmail put another Message-ID in its place."""
         return sending.find(self._api, message_id)
 
+    def aliases(self) -> list[Address]:
+        """The settings' send-as addresses that were verified."""
+        return drafts.senders(self._api)
+
+    def save_draft(self, mail: OutgoingMail, replaces: str = "", version: str = "") -> RemoteState:
+        """The content of a draft is a message of its own: its id changes with every save."""
+        return drafts.save(self._api, mail, replaces)
+
+    def delete_draft(self, remote_id: str, version: str = "") -> None:
+        """For good; Gmail moves no draft to the trash."""
+        drafts.delete(self._api, remote_id)
+
     def attachment(self, remote_id: str, part_id: str) -> bytes:
         """Attachment ids change with every get, part ids do not (2.2): the message is read again first."""
         payload = answers.child(self._api.message(remote_id, format="full"), "payload")
@@ -180,13 +215,23 @@ class Gmail(MailProvider):
             raise ProviderUnavailable("Gmail answered with a part that cannot be decoded.")
         return content
 
+    def find(self, message_id: str) -> tuple[str, ...]:
+        """By search; what it finds is looked at."""
+        return sending.carrying(self._api, message_id)
+
+    def raw(self, remote_id: str) -> bytes:
+        """By format=raw: the bytes as Gmail keeps them."""
+        raw = answers.decoded(answers.text(self._api.message(remote_id, format="raw"), "raw"))
+        if raw is None:
+            raise ProviderUnavailable("Gmail answered with a message that cannot be decoded.")
+        return raw
+
     def _part_of_raw(self, remote_id: str, part_id: str) -> bytes:
         """A message within the message has no attachment id where it has no file name: it is cut out of the whole.
         Gmail counts parts from 0, the parser as IMAP does from 1."""
-        raw = answers.decoded(answers.text(self._api.message(remote_id, format="raw"), "raw"))
-        if raw is None or not re.fullmatch(r"\d{1,4}(\.\d{1,4}){0,60}", part_id):
+        if not re.fullmatch(r"\d{1,4}(\.\d{1,4}){0,60}", part_id):
             raise RemoteMissing("The part cannot be found in the message.")
-        return attachment(raw, ".".join(str(int(number) + 1) for number in part_id.split(".")))
+        return attachment(self.raw(remote_id), ".".join(str(int(number) + 1) for number in part_id.split(".")))
 
     def _total(self) -> int | None:
         """How many messages the mailbox has; None where the server has no profile (stand-ins)."""
@@ -219,12 +264,14 @@ class Gmail(MailProvider):
             if not page_token:
                 return
 
-    def _modify(self, remote_ids: Sequence[str], add: Sequence[str], remove: Sequence[str]) -> None:
-        """One id Gmail no longer takes must not hold up the others: it is found by halving, and left."""
-        if not self._api.batch_modify(remote_ids, add, remove) and len(remote_ids) > 1:
-            middle = len(remote_ids) // 2
-            self._modify(remote_ids[:middle], add, remove)
-            self._modify(remote_ids[middle:], add, remove)
+    def _modify(self, remote_ids: Sequence[str], add: Sequence[str], remove: Sequence[str]) -> list[str]:
+        """The ids taken. One Gmail no longer takes must not hold up the others: it is found by halving, and left."""
+        if self._api.batch_modify(remote_ids, add, remove):
+            return list(remote_ids)
+        if len(remote_ids) < 2:
+            return []
+        middle = len(remote_ids) // 2
+        return [*self._modify(remote_ids[:middle], add, remove), *self._modify(remote_ids[middle:], add, remove)]
 
 
 def _ids(answer: answers.Json) -> tuple[str, ...]:

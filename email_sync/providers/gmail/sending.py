@@ -1,7 +1,8 @@
 """Mail on its way out through Gmail, and how it is known again afterwards (reference 2.2).
 
-Called by `provider`. Gmail has no idempotency key for a send and may put a Message-ID of its own in the place of ours,
-so every mail carries ours a second time, in a header nobody touches: it settles what a send without an answer was.
+Called by `provider` and `drafts`. Gmail has no idempotency key for a send and may put a Message-ID of its own in the
+place of ours; every mail carries ours a second time (`OWN_ID_HEADER`), in a header nobody touches: it settles what a
+send without an answer was.
 """
 
 from __future__ import annotations
@@ -13,18 +14,17 @@ from email_sync.providers.gmail.answers import Json, child, children, identifier
 from email_sync.providers.gmail.api import MAX_SENT_BYTES, GmailApi
 from email_sync.providers.gmail.errors import check
 from email_sync.providers.gmail.messages import headers_of
-from email_sync.records import OutgoingMail, SentMail
+from email_sync.records import OWN_ID_HEADER, OutgoingMail, SentMail
 
-OUR_ID = "X-Patchbay-Message-ID"
 NEWEST = 25
 """How many of the newest sent mails are looked at where the search found nothing."""
 
 
 def send(api: GmailApi, mail: OutgoingMail) -> SentMail:
     """Hand the mail over, once, and read again what Gmail made of its Message-ID."""
-    mime = _with_own_headers(mail)
+    mime = mail.with_bcc()
     if len(mime) > MAX_SENT_BYTES:
-        raise ProviderRejected(f"Gmail takes mail of at most {MAX_SENT_BYTES:,} bytes.", code="too_large")
+        raise ProviderRejected(f"Gmail takes mail of at most {MAX_SENT_BYTES:,} bytes.", code="message_too_large")
     answer = _handed_over(api, mime, mail.thread_remote_id)
     remote_id = identifier_or_none(answer, "id")
     try:
@@ -42,10 +42,10 @@ def find(api: GmailApi, message_id: str) -> SentMail | None:
     """
     query = f"rfc822msgid:{''.join(message_id.split())}"
     found = api.messages("", NEWEST, q=query, labelIds="SENT", includeSpamTrash=True)
-    sent = _matching(api, _ids(found), message_id)
+    sent = matching(api, ids(found), message_id)
     if sent is None:
         newest = api.messages("", NEWEST, labelIds="SENT", includeSpamTrash=True)
-        sent = _matching(api, _ids(newest), message_id)
+        sent = matching(api, ids(newest), message_id)
     return sent
 
 
@@ -59,12 +59,20 @@ def _handed_over(api: GmailApi, mime: bytes, thread_id: str) -> Json:
     return _handed_over(api, mime, "")
 
 
-def _matching(api: GmailApi, remote_ids: Sequence[str], message_id: str) -> SentMail | None:
+def matching(api: GmailApi, remote_ids: Sequence[str], message_id: str) -> SentMail | None:
+    """The first of these that carries the Message-ID, as its own or as ours."""
     for remote_id, message in _metadata(api, remote_ids):
-        if message_id in (_header(message, "Message-ID"), _header(message, OUR_ID)):
+        if message_id in (_header(message, "Message-ID"), _header(message, OWN_ID_HEADER)):
             kept = _header(message, "Message-ID") or message_id
             return SentMail(remote_id, identifier_or_none(message, "threadId"), kept)
     return None
+
+
+def carrying(api: GmailApi, message_id: str) -> tuple[str, ...]:
+    """Every message that carries the Message-ID, wherever it is."""
+    found = ids(api.messages("", NEWEST, q=f"rfc822msgid:{''.join(message_id.split())}", includeSpamTrash=True))
+    told = _metadata(api, found)
+    return tuple(remote_id for remote_id, message in told if _header(message, "Message-ID") == message_id)
 
 
 def _metadata(api: GmailApi, remote_ids: Sequence[str]) -> Iterator[tuple[str, Json]]:
@@ -81,20 +89,12 @@ def _metadata(api: GmailApi, remote_ids: Sequence[str]) -> Iterator[tuple[str, J
         yield remote_id, message
 
 
-def _with_own_headers(mail: OutgoingMail) -> bytes:
-    """Our Message-ID again, and Bcc: Gmail takes the recipients from the headers and removes Bcc from the copies that
-    leave. Neither an id nor an address has white space: none may end a header line."""
-    lines = [f"{OUR_ID}: <{''.join(mail.message_id.split())}>"]
-    if mail.bcc:
-        lines.append("Bcc: " + ",\r\n ".join("".join(address.split()) for address in mail.bcc))
-    return "".join(f"{line}\r\n" for line in lines).encode() + mail.mime
-
-
 def _header(message: Json, name: str) -> str:
     """An id from a header, without angle brackets."""
     headers = headers_of(child(message, "payload"))
     return next((value.strip().strip("<>") for given, value in headers if given.lower() == name.lower()), "")
 
 
-def _ids(answer: Json) -> list[str]:
+def ids(answer: Json) -> list[str]:
+    """The message ids of a listing."""
     return [identifier(item) for item in children(answer, "messages")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from core.errors import CursorExpired, ProviderRejected
+from core.errors import CursorExpired, ProviderRejected, ProviderUnavailable
 from email_sync.providers.imap import wire
 from email_sync.providers.imap.naming import Cursor, Location, remote_id
 from email_sync.providers.imap.session import Box, Figures, Session
@@ -18,6 +18,9 @@ from email_sync.records import ChangePage, RemoteState
 
 VANISHED_LIMIT = 100_000
 """A server that forgot old expunges names every UID it no longer has (RFC 7162 3.2.5.2): then listing is cheaper."""
+
+
+NOT_LISTED = "The server says that the folder holds messages and lists none."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,10 @@ def _search(session: Session, box: Box, flag: str, low: int = 1) -> list[int]:
     """Not `n:*`, which always names the last message (reference 8.47), and nothing where there is nothing."""
     if not box.messages or low >= box.uidnext:
         return []
-    return session.search(f"UID {low}:{box.uidnext - 1}{flag}")
+    found = session.search(f"UID {low}:{box.uidnext - 1}{flag}")
+    if not found and not flag and low == 1:
+        raise ProviderUnavailable(NOT_LISTED)
+    return found
 
 
 def since(session: Session, location: Location, cursor: Cursor) -> ChangePage:

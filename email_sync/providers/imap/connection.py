@@ -11,6 +11,7 @@ import imaplib
 import re
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,10 @@ from email_sync.providers.imap.errors import ConnectionLost, login_refusal, refu
 from email_sync.providers.imap.settings import Endpoint
 
 CONNECT_SECONDS = 15.0
-OPERATION_SECONDS = 60.0
+OPERATION_SECONDS = 45.0
+"""Of silence."""
+COMMAND_SECONDS = 150.0
+"""Of one command, however steadily its answer drips."""
 LITERAL_LIMIT = 64 * 1024 * 1024
 """A server that announces more is not believed; bodies are asked for in smaller pieces."""
 LINE_LIMIT = 16 * 1024 * 1024
@@ -50,7 +54,7 @@ class _Transport(imaplib.IMAP4):
         found = egress.connect(to.host, to.port, CONNECT_SECONDS, opened_only=plain)
         if to.security == settings.TLS:
             found = egress.start_tls(found, to.host, CONNECT_SECONDS)
-        found.settimeout(OPERATION_SECONDS)
+        found.settimeout(CONNECT_SECONDS)  # until logged in: a server that accepts and says nothing is given up soon
         return found
 
     def read(self, size: int) -> bytes:
@@ -138,6 +142,14 @@ class Connection:
         except (imaplib.IMAP4.error, OSError):
             _hang_up(imap)
 
+    def hand_over(self) -> socket.socket:
+        """The socket of the logged-in connection, for whoever speaks over it from now on; this object has none then.
+        What the server said and nobody read is lost."""
+        imap, self._imap = self._transport(), None
+        self._lost()
+        imap.file.close()  # a reader of its own; the socket stays open
+        return imap.sock
+
     def reopen(self) -> None:
         """A fresh connection after a loss."""
         self._drop()
@@ -158,6 +170,7 @@ class Connection:
             with self._speaking():
                 self._imap = _Transport(self.endpoint)
                 self._log_in(self._imap)
+                self._imap.sock.settimeout(OPERATION_SECONDS)
         return self._imap
 
     def _log_in(self, imap: _Transport) -> None:
@@ -244,7 +257,8 @@ class Connection:
             imap.send(line + b"\r\n")
             if literal is not None and self._invited(imap, tag):
                 imap.send(literal + b"\r\n")
-            status, data = imap._get_tagged_response(tag)
+            with _bounded(imap):
+                status, data = imap._get_tagged_response(tag)
         return Reply(status, data[0] or b"", dict(imap.untagged_responses))
 
     @staticmethod
@@ -297,6 +311,19 @@ class Connection:
         """A session that never logged in is of no use."""
         if not self._capabilities:
             self._drop()
+
+
+@contextmanager
+def _bounded(imap: _Transport) -> Iterator[None]:
+    """The socket is shut down under a reader whose answer takes too long in all: timeouts of sockets begin anew with
+    every byte."""
+    timer = threading.Timer(COMMAND_SECONDS, socket.socket.shutdown, (imap.sock, socket.SHUT_RDWR))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _hang_up(imap: _Transport) -> None:

@@ -23,6 +23,7 @@ _LATER = {"UNAVAILABLE", "INUSE", "SERVERBUG", "CORRUPTION"}
 _LIMITED = {"LIMIT", "THROTTLED"}
 _MISSING = {"NONEXISTENT", "TRYCREATE"}
 _REFUSED = {"OVERQUOTA", "NOPERM", "PRIVACYREQUIRED", "CONTACTADMIN", "CANNOT", "WEBALERT"}
+_TOO_MANY = re.compile(r"(?i)too many (requests|commands|connections)|rate limit|throttl")
 _SOUNDS_BUSY = re.compile(r"(?i)too many|try again|temporar|rate limit|overload|throttl|unavailable|not connected")
 
 
@@ -45,8 +46,11 @@ def code(raw: bytes | str) -> str:
 
 
 def refusal(raw: bytes | str, otherwise: type[ProviderError]) -> ProviderError:
-    """What a NO or BAD means; `otherwise` where it carries no code that says so."""
+    """What a NO or BAD means; `otherwise` where neither a code nor plain words of a limit say so: a FETCH refused for
+    its pace must not be taken for messages that cannot be had."""
     said, kind = words(raw), code(raw)
+    if not kind and _TOO_MANY.search(said):
+        return ProviderRateLimited(said, retry_after=BUSY_SECONDS)
     if kind in _CREDENTIAL:
         return ProviderAuthError(said)
     if kind in _LATER:

@@ -1,13 +1,16 @@
 """Fetching messages and states in bulk, so that one bad message never hides the others.
 
 What a server refuses or garbles is asked for again in halves until the bad message stands alone (reference 8.50). A
-message that cannot be had at all still comes, with its header or with nothing, marked as truncated.
+message whose body is refused still comes, with its header or with nothing, marked as refused. Where the server has one
+and tells nothing of it, the others come first and then an error says so.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.parser import BytesHeaderParser
 from email.policy import compat32
@@ -28,6 +31,7 @@ BEGINNING = 4 * 1024 * 1024
 TOGETHER = 200
 TOGETHER_BYTES = 8 * 1024 * 1024
 STATES_TOGETHER = 1000
+SEARCHED_TOGETHER = 20
 
 FACTS = "INTERNALDATE RFC822.SIZE"
 _PART_ID = re.compile(r"[1-9]\d{0,4}(?:\.[1-9]\d{0,4}){0,99}")
@@ -58,6 +62,14 @@ def _halves(session: Session, uids: Sequence[int], items: str) -> wire.Fetched:
     return found
 
 
+def total(session: Session, folder: str, since: datetime | None) -> int:
+    """How many messages a folder holds; those from `since` on, widened to the day as in `newest`."""
+    if since is None:
+        return session.held(folder)
+    session.on(folder)
+    return len(session.search(f"SINCE {search_date(since - timedelta(days=1))}"))
+
+
 def newest(session: Session, box: Box, bound: int, limit: int, since: datetime | None) -> list[int]:
     """Up to `limit` UIDs under `bound`, descending. Looks in windows as wide as the folder is thin: naming every UID
     for every page would make a first sync quadratic. `since` is widened to the day (RFC 3501 6.4.4 knows no hours and
@@ -72,11 +84,24 @@ def newest(session: Session, box: Box, bound: int, limit: int, since: datetime |
     return found[:limit]
 
 
+def from_or_to(session: Session, addresses: Sequence[str]) -> list[int]:
+    """UIDs of mail from or to any of these, descending; some addresses in one SEARCH, whose OR takes two keys (RFC 3501
+    6.4.4). One that is not ASCII would need a CHARSET and is left out."""
+    plain = [address for address in addresses if address.isascii() and address.isprintable()]
+    found: set[int] = set()
+    for start in range(0, len(plain), SEARCHED_TOGETHER):
+        quoted = [wire.quote(address).decode("ascii") for address in plain[start : start + SEARCHED_TOGETHER]]
+        keys = [f"{field} {address}" for address in quoted for field in ("FROM", "TO", "CC")]
+        found.update(session.search(functools.reduce(lambda rest, key: f"OR {key} {rest}", keys)))
+    return sorted(found, reverse=True)
+
+
 # --- messages -------------------------------------------------------------------------------------------------
 
 
 def messages(session: Session, location: Location, uids: Sequence[int]) -> Iterator[RemoteMessage]:
-    """The messages with these UIDs that are still there."""
+    """The messages with these UIDs that are still there. ProviderRejected after the others, where the server lists one
+    and tells nothing of it."""
     folder = location.folder.remote_id
     if not _same_life(session, location):
         return
@@ -88,8 +113,11 @@ def messages(session: Session, location: Location, uids: Sequence[int]) -> Itera
     for batch in _batches(present, facts):
         if not _same_life(session, location):  # the caller may have used the session meanwhile, or it was reopened
             return
-        for uid, raw, truncated in _bodies(session, folder, batch, facts):
-            yield _message(location, uid, facts[uid], raw, truncated)
+        for uid, body in _bodies(session, folder, batch, facts):
+            yield _message(location, uid, facts[uid], body)
+    untold = [uid for uid in uids if uid not in facts]
+    if untold and _same_life(session, location) and session.search(f"UID {wire.compress(untold)}"):
+        raise ProviderRejected("The server lists messages and tells nothing of them.")
 
 
 def _same_life(session: Session, location: Location) -> bool:
@@ -123,8 +151,17 @@ def _batches(uids: Sequence[int], facts: wire.Fetched) -> Iterator[list[int]]:
         yield batch
 
 
-def _bodies(session: Session, folder: str, uids: list[int], facts: wire.Fetched) -> Iterator[tuple[int, bytes, bool]]:
-    """(UID, raw, truncated). A connection that breaks here may have broken over one message: each is tried alone."""
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What came of a message's bytes."""
+
+    raw: bytes
+    truncated: bool = False
+    refused: bool = False
+
+
+def _bodies(session: Session, folder: str, uids: list[int], facts: wire.Fetched) -> Iterator[tuple[int, Body]]:
+    """By UID. A connection that breaks here may have broken over one message: each is tried alone."""
     huge = len(uids) == 1 and _size(facts[uids[0]]) > HUGE
     wanted = f"BODY.PEEK[]<0.{BEGINNING}>" if huge else "BODY.PEEK[]"
     try:
@@ -135,25 +172,25 @@ def _bodies(session: Session, folder: str, uids: list[int], facts: wire.Fetched)
     for uid in uids:
         raw = section(found.get(uid, {}))
         if raw is not None:
-            yield uid, raw, huge
-        elif (rescued := _rescue(session, folder, uid, wanted)) is not None:
-            yield uid, rescued[0], rescued[1] or huge
+            yield uid, Body(raw, truncated=huge)
+        elif (rescued := _rescue(session, folder, uid, wanted, huge=huge)) is not None:
+            yield uid, rescued
 
 
-def _rescue(session: Session, folder: str, uid: int, wanted: str) -> tuple[bytes, bool] | None:
+def _rescue(session: Session, folder: str, uid: int, wanted: str, *, huge: bool) -> Body | None:
     """One message that did not come: once more, then its header; None where it is gone by now."""
     session.on(folder)
     try:
         raw = section(gather(session, [uid], f"UID {wanted}").get(uid, {}))
         if raw is not None:
-            return raw, False
+            return Body(raw, truncated=huge)
     except ConnectionLost:
         session.reopen()
         session.on(folder)
     raw = section(gather(session, [uid], "UID BODY.PEEK[HEADER]").get(uid, {}))
-    if raw is not None:
-        return raw, True
-    return (b"", True) if session.search(f"UID {uid}") else None
+    if raw is not None or session.search(f"UID {uid}"):
+        return Body(raw or b"", truncated=True, refused=True)
+    return None
 
 
 def section(fields: wire.Fields) -> bytes | None:
@@ -166,15 +203,16 @@ def header_of(fields: wire.Fields) -> bytes:
     return section(fields) or b""
 
 
-def _message(location: Location, uid: int, fields: wire.Fields, raw: bytes, truncated: bool) -> RemoteMessage:
+def _message(location: Location, uid: int, fields: wire.Fields, body: Body) -> RemoteMessage:
     size = fields.get("RFC822.SIZE")
     arrived = received_at(fields.get("INTERNALDATE"))
     return RemoteMessage(
-        state=location.state(uid, fields, content_key(raw, arrived, size)),
+        state=location.state(uid, fields, content_key(body.raw, arrived, size)),
         received_at=arrived,
-        size=wire.number(size) if wire.is_number(size) else len(raw),
-        raw=raw,
-        truncated=truncated,
+        size=wire.number(size) if wire.is_number(size) else len(body.raw),
+        raw=body.raw,
+        truncated=body.truncated,
+        refused=body.refused,
     )
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import NamedTuple
 
 from core.errors import CursorExpired, RemoteMissing
@@ -21,7 +22,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH_NUMBERS = {name.lower().encode("ascii"): number for number, name in enumerate(_MONTHS, 1)}
 _INTERNALDATE = re.compile(rb"\s*(\d{1,2})-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
-_MESSAGE_ID = re.compile(rb"(?im)^message-id[ \t]*:((?:[^\r\n]|\r?\n[ \t])*)")
+
+
+@cache
+def _ids(name: str) -> re.Pattern[bytes]:
+    return re.compile(rb"(?im)^%s[ \t]*:((?:[^\r\n]|\r?\n[ \t])*)" % re.escape(name.encode("ascii")))
 
 
 class Place(NamedTuple):
@@ -92,10 +97,11 @@ def search_date(moment: datetime) -> str:
     return f"{moment.day}-{_MONTHS[moment.month - 1]}-{moment.year}"
 
 
-def message_id(header: bytes) -> bytes:
-    """The first Message-ID of a header or a whole message, without folding; b"" where there is none."""
+def message_id(header: bytes, name: str = "Message-ID") -> bytes:
+    """The first Message-ID of a header or a whole message, without folding; b"" where there is none. `name` is the
+    header that holds it."""
     end = header.find(b"\r\n\r\n")
-    found = _MESSAGE_ID.search(header, 0, end if end >= 0 else len(header))
+    found = _ids(name).search(header, 0, end if end >= 0 else len(header))
     return b" ".join(found[1].split()) if found else b""
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from core.errors import CursorExpired, HubError, RemoteMissing
+from core.errors import CursorExpired, HubError, ProviderRejected, ProviderUnavailable, RemoteMissing
 from email_sync.parsing import message as parser
 from email_sync.providers.base import MailAccount, MailProvider
-from email_sync.providers.imap import changes, fetching, folders, moving, smtp
+from email_sync.providers.imap import changes, drafts, fetching, folders, moving, smtp
 from email_sync.providers.imap.naming import Cursor, Location, place, remote_id
 from email_sync.providers.imap.session import Session
 from email_sync.providers.imap.settings import endpoint
@@ -20,6 +20,7 @@ from email_sync.records import (
     INBOX,
     SPAM,
     TRASH,
+    Address,
     ChangePage,
     IdPage,
     OutgoingMail,
@@ -49,6 +50,7 @@ class Imap(MailProvider):
     key: ClassVar[str] = "imap"
     fetch_batch: ClassVar[int] = 200
     moves_change_ids: ClassVar[bool] = True
+    names_aliases: ClassVar[bool] = False
 
     def __init__(self, account: MailAccount) -> None:
         super().__init__(account)
@@ -86,6 +88,14 @@ class Imap(MailProvider):
         box = self._session.examine(stream.key)
         return changes.cursor_of(box, changes.look(self._session, box)).dump()
 
+    def totals(self, streams: Sequence[Stream], *, since: datetime | None = None) -> dict[str, int]:
+        """What the folders' figures say, most of which came when they were selected."""
+        found: dict[str, int] = {}
+        for stream in streams:
+            with suppress(ProviderRejected, RemoteMissing):  # its own step will say why it cannot be read
+                found[stream.key] = fetching.total(self._session, stream.key, since)
+        return found
+
     def list_ids(self, stream: Stream, token: str, limit: int, *, since: datetime | None = None) -> IdPage:
         """The token is `uidvalidity/uid`: everything under that UID is still to come."""
         if not token:
@@ -97,9 +107,16 @@ class Imap(MailProvider):
             if box.uidvalidity != uidvalidity:
                 raise CursorExpired()
         uids = fetching.newest(self._session, box, bound, limit, since)
+        if not (uids or token or since) and box.messages:
+            raise ProviderUnavailable(changes.NOT_LISTED)
         ids = tuple(remote_id(box.uidvalidity, uid, stream.key) for uid in uids)
         following = f"{box.uidvalidity}/{uids[-1]}" if len(uids) == limit and uids[-1] > 1 else ""
         return IdPage(ids, following, None if since else box.messages)
+
+    def matching_ids(self, stream: Stream, addresses: Sequence[str], limit: int) -> tuple[str, ...]:
+        box = self._session.examine(stream.key)
+        uids = fetching.from_or_to(self._session, addresses) if box.messages else []
+        return tuple(remote_id(box.uidvalidity, uid, stream.key) for uid in uids[:limit])
 
     def fetch(self, stream: Stream, remote_ids: Sequence[str]) -> Iterator[RemoteMessage]:
         for (folder, uidvalidity), uids in moving.grouped(remote_ids).items():
@@ -125,12 +142,31 @@ class Imap(MailProvider):
             return fetching.part(self._session, uid, part_id)
         return parser.attachment(fetching.whole(self._session, uid), part_id)
 
+    def find(self, message_id: str) -> tuple[str, ...]:
+        """Folder by folder, the newest of each."""
+        found = []
+        for one in self.streams(self.folders()):
+            if one.folder is not None and (hit := moving.find(self._session, one.folder, message_id)) is not None:
+                found.append(remote_id(self._session.on(one.key).uidvalidity, hit[0], one.key))
+        return tuple(found)
+
+    def raw(self, remote_id: str) -> bytes:
+        uidvalidity, uid, folder = place(remote_id)
+        if self._session.on(folder).uidvalidity != uidvalidity:
+            raise RemoteMissing()
+        return fetching.whole(self._session, uid)
+
     # --- changing it ------------------------------------------------------------------------------------------
 
-    def set_flags(self, remote_ids: Sequence[str], *, read: bool | None = None, starred: bool | None = None) -> None:
+    def set_flags(
+        self, remote_ids: Sequence[str], *, read: bool | None = None, starred: bool | None = None
+    ) -> frozenset[str]:
         flags = {flag: value for flag, value in (("\\Seen", read), ("\\Flagged", starred)) if value is not None}
+        met: set[str] = set()
         for (folder, uidvalidity), uids in moving.grouped(remote_ids).items():
-            moving.store(self._session, folder, uidvalidity, uids, flags)
+            stored = moving.store(self._session, folder, uidvalidity, uids, flags)
+            met.update(remote_id(uidvalidity, uid, folder) for uid in stored)
+        return frozenset(met)
 
     def set_archived(self, remote_id: str, archived: bool) -> RemoteState | None:
         uidvalidity, uid, folder = place(remote_id)
@@ -149,6 +185,16 @@ class Imap(MailProvider):
 
     def find_sent(self, message_id: str) -> SentMail | None:
         return moving.find_copy(self._session, message_id)
+
+    def aliases(self) -> list[Address]:
+        """IMAP knows no others."""
+        return [Address("", self.account.email)]
+
+    def save_draft(self, mail: OutgoingMail, replaces: str = "", version: str = "") -> RemoteState:
+        return drafts.save(self._session, mail, replaces)
+
+    def delete_draft(self, remote_id: str, version: str = "") -> None:
+        drafts.delete(self._session, remote_id)
 
     # --- where things are -------------------------------------------------------------------------------------
 

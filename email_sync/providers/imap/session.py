@@ -55,6 +55,7 @@ class Session(Connection):
         self._namespaces: Namespaces | None = None
         self._told: dict[str, Figures] = {}
         """Figures that came with the last LIST, each good for one question."""
+        self._held: dict[str, int] = {}
 
     def _lost(self) -> None:
         super()._lost()
@@ -118,6 +119,7 @@ class Session(Connection):
         if not reply.ok:
             raise self._why_not(folder_id, reply)
         self.box = _box(folder_id, verb, reply, numbered=self.condstore)
+        self._held[folder_id] = self.box.messages
         if self.box.messages and not self.box.uidnext:  # UIDNEXT is not required before RFC 9051
             self.box = replace(self.box, uidnext=max(self.search("ALL"), default=0) + 1)
         return self.box
@@ -138,6 +140,12 @@ class Session(Connection):
         if not reply.ok:
             raise self._why_not(folder_id, reply)
         return next((figures for _, figures in _figures(reply)), Figures(0, 0, 0, 0))
+
+    def held(self, folder_id: str) -> int:
+        """How many messages a folder held when it was last selected, else what STATUS says."""
+        if folder_id not in self._held:
+            self._held[folder_id] = self.status(folder_id).messages
+        return self._held[folder_id]
 
     # --- reading the selected folder --------------------------------------------------------------------------
 

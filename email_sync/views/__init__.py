@@ -6,26 +6,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core.api.pagination import paged_query, paged_shape
+from core.api.negotiation import AnyAccept
+from core.api.pagination import paged_query
 from core.api.serializers import valid
-from email_sync import serializers, tasks
-from email_sync.models import ChangeKind, Message, Submission
-from email_sync.services import attachments, changes, reading, sending
+from email_sync import event_stream, serializers, tasks
+from email_sync.models import ChangeKind, Message
+from email_sync.services import attachments, bulk_changes, changes, reading, shared_threads
+from email_sync.services.following import Following
 from integrations.models import Connection, SyncRun
 from integrations.serializers import RunsShape, run_summary
 from integrations.services import sync_runs
 from integrations.tasks import ring
-from workspaces.authentication import caller
-from workspaces.idempotency import idempotent
-from workspaces.scoping import fetch
+from workspaces.authentication import caller, still_good
 
 
 def _email(request: Request, email_id: str) -> Message:
@@ -39,14 +39,43 @@ class Inbox(APIView):
     @extend_schema(
         operation_id="email_inbox",
         parameters=[serializers.InboxParameters],
-        responses=paged_shape(serializers.EmailShape),
+        responses=serializers.InboxShape,
     )
     def get(self, request: Request) -> Response:
         """Newest first. `q` knows words, "phrases", -not, from: to: cc: subject: before: after: has:attachment
         is:unread is:starred in:."""
         query = valid(serializers.InboxParameters, request.query_params).query()
-        page = reading.inbox(user=caller(request).user, workspace=caller(request).workspace, query=query)
-        return Response(paged_query(page, query.paging, serializers.email_summary))
+        token = caller(request)
+        page = reading.inbox(user=token.user, workspace=token.workspace, query=query)
+        answer = paged_query(page, query.paging, serializers.email_summary)
+        complete = reading.search_is_complete(user=token.user, workspace=token.workspace, query=query)
+        return Response({**answer, "searchComplete": complete})
+
+
+class Stream(APIView):
+    """What happens, while it happens."""
+
+    content_negotiation_class = AnyAccept
+
+    @extend_schema(
+        operation_id="email_stream",
+        parameters=[OpenApiParameter("Last-Event-ID", str, OpenApiParameter.HEADER, description="Go on after it.")],
+        responses={(200, "text/event-stream"): OpenApiTypes.STR},
+    )
+    def get(self, request: Request) -> HttpResponseBase:
+        """Server-sent events: `email.received`, `email.added`, `email.updated`, `email.removed`, `counts`,
+        `sync.progress`, `email.sent`, `connection.needs_reauth` … (docs/streaming.md). `id` is where to go on:
+        `Last-Event-ID` resumes without a gap, `reset` says that it cannot. 503 where too many are open."""
+        if request.method == "HEAD":
+            return HttpResponse(content_type=event_stream.CONTENT_TYPE)
+        token = caller(request)
+        following = Following(
+            user=token.user,
+            workspace=token.workspace,
+            last_seen=request.headers.get("Last-Event-ID", ""),
+            may_go_on=lambda: still_good(token),
+        )
+        return event_stream.response(following.notes(), request.META.get("gunicorn.socket"))
 
 
 class FolderCounts(APIView):
@@ -115,46 +144,20 @@ class Archive(_Flag):
     kind, field = ChangeKind.ARCHIVED, "archived"
 
 
-class Send(APIView):
-    """Send from the caller's own mailbox."""
+class Bulk(APIView):
+    """One action on many emails."""
 
     @extend_schema(
-        operation_id="email_send", request=serializers.SendBody, responses={201: serializers.SubmissionShape}
+        operation_id="email_bulk", request=serializers.BulkBody, responses={200: serializers.BulkResultShape}
     )
-    @idempotent
     def post(self, request: Request) -> Response:
-        """201 with the state it is in: `sent`, `sending` (the provider was away; tried again) or `unconfirmed` (it did
-        not answer; Sent will tell). Refused at once: 422 with its words."""
-        draft = valid(serializers.SendBody, request.data).draft(request.headers.get("Idempotency-Key", ""))
-        sent = sending.send(
-            user=caller(request).user, workspace=caller(request).workspace, draft=draft, by=caller(request).user
-        )
-        sending.raise_if_refused(sent)
-        return Response(serializers.submission(sent), status=status.HTTP_201_CREATED)
-
-
-class SubmissionDetail(APIView):
-    """What became of a mail that was sent."""
-
-    @extend_schema(operation_id="email_submission", responses=serializers.SubmissionShape)
-    def get(self, request: Request, submission_id: str) -> Response:
-        """Its state now."""
-        mine = Submission.objects.filter(
-            connection__user=caller(request).user, connection__workspace=caller(request).workspace
-        )
-        return Response(serializers.submission(fetch(mine, pk=submission_id)))
-
-
-class ThreadDetail(APIView):
-    """One thread."""
-
-    @extend_schema(operation_id="email_thread", responses=serializers.ThreadShape)
-    def get(self, request: Request, thread_id: str) -> Response:
-        """All its emails, oldest first."""
-        thread = reading.find_thread(
-            user=caller(request).user, workspace=caller(request).workspace, thread_id=thread_id
-        )
-        return Response(serializers.thread_detail(thread, reading.thread_details(thread)))
+        """200 with what became of each: an id that is not yours is told under `failed` as `not_found` and stops no
+        other. At most 1,000 ids; the provider follows (`pendingChanges`)."""
+        wanted = valid(serializers.BulkBody, request.data).change()
+        done = bulk_changes.change_all(user=caller(request).user, workspace=caller(request).workspace, **wanted)
+        for connection in done.connections:
+            tasks.ring_changes(connection)
+        return Response(serializers.bulk_result(done))
 
 
 class Sync(APIView):
@@ -177,6 +180,10 @@ class AttachmentDownload(APIView):
         responses={(200, "application/octet-stream"): OpenApiResponse(OpenApiTypes.BINARY)},
     )
     def get(self, request: Request, email_id: str, attachment_id: str) -> HttpResponse:
-        """Fetched from the provider now; always a download, never shown inline."""
-        part, content = attachments.fetch(message=_email(request, email_id), attachment_id=attachment_id)
+        """Fetched from the provider now; always a download, never shown inline. A colleague's too, where their mailbox
+        shows all and the conversation is linked to an entity."""
+        email = shared_threads.find_email(
+            user=caller(request).user, workspace=caller(request).workspace, email_id=email_id
+        )
+        part, content = attachments.fetch(message=email, attachment_id=attachment_id)
         return attachments.as_download(part, content)

@@ -10,13 +10,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.indexes import GinIndex, HashIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from core.ids import uuid7
+from email_sync.models import any_of
+from email_sync.models.links import LinkKind as LinkKind
+from email_sync.models.links import ThreadLink as ThreadLink
+from email_sync.models.links import ThreadParticipant as ThreadParticipant
+from email_sync.models.push import PushChannel as PushChannel
+from email_sync.models.push import PushStatus as PushStatus
+from email_sync.models.scope import Excluded as Excluded
+from email_sync.models.scope import ExcludedReason as ExcludedReason
+from email_sync.models.scope import FolderRule as FolderRule
+from email_sync.models.scope import MailScope as MailScope
+from email_sync.models.scope import ScopeChange as ScopeChange
+from email_sync.models.transfers import ImportedSource as ImportedSource
+from email_sync.models.transfers import MailTransfer as MailTransfer
+from email_sync.models.transfers import TransferChunk as TransferChunk
+from email_sync.models.transfers import TransferKind as TransferKind
+from email_sync.models.unfetched import Unfetched as Unfetched
 from email_sync.records import ROLES
 from integrations.models import Connection
 from workspaces.scoping import fetch
@@ -24,8 +40,12 @@ from workspaces.scoping import fetch
 if TYPE_CHECKING:
     from workspaces.models import User, Workspace
 
+any_of.register()
+
 LIVE = Q(removed_at__isnull=True, in_trash=False, in_spam=False)
 """What `all` shows: everything but trash, spam and what the provider no longer has."""
+SHOWN = LIVE & Q(in_drafts=False)
+"""What timelines of entities show: mail that was sent or received."""
 
 FOLDERS: dict[str, Q] = {
     **{role: Q(**{f"in_{role}": True}) for role in ROLES},
@@ -76,6 +96,10 @@ class Thread(models.Model):
     message_count = models.PositiveIntegerField(default=0)
     unread_count = models.PositiveIntegerField(default=0)
     last_message_at = models.DateTimeField(null=True, blank=True)
+    shown_count = models.PositiveIntegerField(default=0, db_default=0)
+    """Messages that timelines of entities show: no drafts, no trash, no spam."""
+    shown_at = models.DateTimeField(null=True, blank=True)
+    """When the newest of them was received; None where there is none."""
     merged_into = models.ForeignKey("self", null=True, blank=True, on_delete=models.CASCADE, related_name="+")
     """A late parent joined two threads: the younger one points to the older, so its id still answers."""
 
@@ -106,10 +130,14 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def of(self, *, user: User, workspace: Workspace) -> Self:
         """The caller's own mail; nobody else's, whatever their role."""
-        return self.filter(connection__user=user, connection__workspace=workspace)
+        return self.filter(connection__user=user, connection__workspace=workspace, connection__purging_at__isnull=True)
 
     def present(self) -> Self:
         return self.filter(removed_at__isnull=True)
+
+    def shown(self) -> Self:
+        """What timelines of entities show."""
+        return self.filter(SHOWN)
 
     def find(self, message_id: object) -> Message:
         """One by id; NotFound for a foreign, malformed or missing id alike."""
@@ -138,6 +166,8 @@ class Message(models.Model):
     is_starred = models.BooleanField(default=False)
     message_id = models.TextField(blank=True, default="")
     """The Message-ID header without angle brackets."""
+    fingerprint = models.UUIDField(null=True, blank=True)
+    """The same in every mailbox that holds a copy (`fingerprints`); None without a Message-ID."""
     subject = models.TextField(blank=True, default="")
     from_name = models.TextField(blank=True, default="")
     from_email = models.TextField(blank=True, default="")
@@ -152,6 +182,8 @@ class Message(models.Model):
     has_attachments = models.BooleanField(default=False)
     defect = models.TextField(blank=True, default="")
     """Not empty where the message could not be read whole: one sentence why."""
+    body_withheld = models.BooleanField(default=False, db_default=False)
+    """Its user keeps only metadata of this mailbox: no text, no headers but a few, attachments without names."""
     removed_at = models.DateTimeField(null=True, blank=True)
     removed_cause = models.CharField(max_length=20, blank=True, default="")
     """"deleted" (the provider said so) or "absent" (missing from a complete listing)."""
@@ -168,6 +200,14 @@ class Message(models.Model):
             models.Index(fields=("thread", "received_at", "id"), name="message_thread"),
             models.Index(fields=("connection", "content_key"), condition=~Q(content_key=""), name="message_content"),
             models.Index(fields=("connection", "stream"), name="message_stream"),
+            models.Index(fields=("connection", "id"), condition=Q(body_withheld=True), name="message_withheld"),
+            HashIndex(fields=("message_id",), condition=~Q(message_id=""), name="message_message_id"),
+            models.Index(
+                fields=("fingerprint", "connection"),
+                include=("thread",),
+                condition=Q(fingerprint__isnull=False),
+                name="message_fingerprint",
+            ),
             models.Index(fields=("removed_at",), condition=Q(removed_at__isnull=False), name="message_removed"),
         )
 
@@ -178,6 +218,21 @@ class Message(models.Model):
     def folders(self) -> list[str]:
         """The roles it is in, in their fixed order."""
         return [role for role in ROLES if getattr(self, f"in_{role}")]
+
+
+class Unindexed(models.Model):
+    """A message that no search finds yet: a first sync shows mail first and indexes it after. Written with the message
+    and deleted in the transaction that writes its search row, so that a kill loses neither. Whoever changes the text of
+    stored messages locks their rows here first (`services.restoring`); a deletion does, because Django deletes in the
+    order in which models are declared, and this one stands before what is indexed."""
+
+    message = models.OneToOneField(Message, primary_key=True, on_delete=models.CASCADE, related_name="+")
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
+
+    class Meta:
+        indexes = (models.Index(fields=("connection", "message"), name="unindexed_of_connection"),)
 
 
 class MessageBody(models.Model):
@@ -205,6 +260,8 @@ class Attachment(models.Model):
     size = models.PositiveBigIntegerField(default=0)
     inline = models.BooleanField(default=False)
     content_id = models.TextField(blank=True, default="")
+    calendar = models.JSONField(null=True)
+    """`records.CalendarSummary` as an object where the part is a calendar."""
 
     class Meta:
         ordering = ("id",)
@@ -212,18 +269,20 @@ class Attachment(models.Model):
 
 
 class MessageSearch(models.Model):
-    """The search index of a message. Its GIN index begins with the mailbox and the month, so that neighbours and old
-    mail cost nothing (reference/performance.md)."""
+    """The search index of a message. Its GIN index holds the mailbox's months and years beside the words, so that
+    neighbours and old mail cost nothing (`periods`, docs/adr/0011). Nothing but the writer's word comes from here:
+    whether a message is in a folder, or whose it is, is asked of the message."""
 
     message = models.OneToOneField(Message, primary_key=True, on_delete=models.CASCADE, related_name="search")
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="+", db_index=False)
-    month = models.IntegerField()
-    """Year times 12 plus month of `received_at`."""
+    received_at = models.DateTimeField()
+    """As the message has it."""
+    periods = ArrayField(models.BigIntegerField())
+    """`periods.keys` of the mailbox and `received_at`."""
     document = SearchVectorField()
     """Subject as weight A, sender B, recipients C, body D."""
 
     class Meta:
-        indexes = (GinIndex(fields=("connection", "month", "document"), name="messagesearch_document"),)
+        indexes = (GinIndex(fields=("periods", "document"), name="messagesearch_periods"),)
 
 
 class ChangeKind(models.TextChoices):
@@ -268,58 +327,11 @@ class LocalChange(models.Model):
         indexes = (models.Index(fields=("connection", "id"), condition=Q(status="pending"), name="localchange_queue"),)
 
 
-class SubmissionStage(models.TextChoices):
-    """Where an outgoing mail is. UNCONFIRMED: the provider did not say whether it took it; Sent will tell."""
-
-    SENDING = "sending"
-    SENT = "sent"
-    UNCONFIRMED = "unconfirmed"
-    FAILED = "failed"
-
-
-class Submission(models.Model):
-    """A mail a user sends. The row is there before the provider is called; its Message-ID never changes."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="submissions", db_index=False)
-    idempotency_key = models.CharField(max_length=255, blank=True, default="")
-    """The request's `Idempotency-Key`: a retry after our own crash meets this row and sends nothing again."""
-    stage = models.CharField(max_length=12, choices=SubmissionStage.choices, default=SubmissionStage.SENDING)
-    message_id = models.TextField()
-    sender = models.TextField()
-    recipients = ArrayField(models.TextField())
-    bcc = ArrayField(models.TextField(), default=list)
-    subject = models.TextField(blank=True, default="")
-    mime = models.BinaryField(null=True)
-    """The mail as it leaves; dropped when it is settled and filed."""
-    thread = models.ForeignKey(Thread, null=True, on_delete=models.SET_NULL, related_name="+")
-    remote_id = models.TextField(blank=True, default="")
-    refused = ArrayField(models.TextField(), default=list)
-    """Recipients the provider refused while it took the mail for others."""
-    filed = models.BooleanField(default=True)
-    """False while the copy in Sent is still to be made."""
-    attempts = models.PositiveIntegerField(default=0)
-    lease_until = models.DateTimeField(null=True, blank=True)
-    """Somebody is talking to the provider about it until then. Run out while SENDING: nobody knows, so UNCONFIRMED."""
-    next_attempt_at = models.DateTimeField(null=True, blank=True)
-    """When the sweeper looks again; None: nothing left to do."""
-    error_code = models.CharField(max_length=64, blank=True, default="")
-    error_message = models.TextField(blank=True, default="")
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    sent_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        constraints = (
-            models.UniqueConstraint(fields=("connection", "message_id"), name="submission_one_per_message_id"),
-            models.UniqueConstraint(
-                fields=("connection", "idempotency_key"),
-                condition=~Q(idempotency_key=""),
-                name="submission_one_per_idempotency_key",
-            ),
-        )
-        indexes = (
-            models.Index(
-                fields=("next_attempt_at",), condition=Q(next_attempt_at__isnull=False), name="submission_due"
-            ),
-            models.Index(fields=("lease_until",), condition=Q(lease_until__isnull=False), name="submission_leases"),
-        )
+from email_sync.models.outgoing import (  # noqa: E402, F401 - they refer to the models above
+    Alias,
+    Bounce,
+    Draft,
+    DraftFile,
+    Submission,
+    SubmissionStage,
+)

@@ -6,22 +6,25 @@ Lists are built from `.values()` rows by plain functions: a ModelSerializer is t
 
 from __future__ import annotations
 
-import base64
-import binascii
 from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
 
-from core.api.pagination import PageParameters
+from core.api.pagination import PageParameters, PaginationShape
 from core.api.serializers import CamelSerializer, IsoDateTimeField, wire_time
-from email_sync.composing import OutgoingAttachment
-from email_sync.models import FOLDERS, Submission, SubmissionStage, Thread
+from email_sync.models import FOLDERS, ChangeKind
 from email_sync.parsing.replies import reply_text
 from email_sync.records import INBOX, ROLES
 from email_sync.sanitising import sanitise
+from email_sync.serializers.attachments import AttachmentShape, attachment
+from email_sync.serializers.calendars import CalendarPartShape, calendar_part
+from email_sync.serializers.outgoing import BounceShape, bounce
+from email_sync.services import following
+from email_sync.services.bulk_changes import BulkResult
+from email_sync.services.following import Note
+from email_sync.services.linking import ADDRESS, DOMAIN, MANUAL, LinkedEntity
 from email_sync.services.reading import Detail, InboxQuery, Row
-from email_sync.services.sending import Draft
 
 # --- out ----------------------------------------------------------------------------------------------------------
 
@@ -48,10 +51,35 @@ def email_summary(row: Row) -> dict[str, Any]:
         "isStarred": row["is_starred"],
         "isArchived": row["in_archive"],
         "hasAttachments": row["has_attachments"],
-        "entities": [],
+        "entities": [entity(one) for one in row["entities"]],
         "pendingChanges": row["pending"],
         "defect": row["defect"],
+        "metadataOnly": row["body_withheld"],
     }
+
+
+def email_state(row: Row) -> dict[str, Any]:
+    """What may change of an email, as the stream tells it."""
+    summary = email_summary(row)
+    return {name: summary[name] for name in STATE}
+
+
+STATE = (
+    "id", "connectionId", "threadId", "folder", "folders", "isRead", "isStarred", "isArchived", "entities",
+    "pendingChanges",
+)  # fmt: skip
+
+
+def stream_data(note: Note) -> dict[str, Any]:
+    """The `data` of one event of the stream: new emails whole, changed ones by their state, else the facts."""
+    if note.type == following.UPDATED:
+        return {"emails": [email_state(row) for row in note.emails]}
+    return email_summary(note.emails[0]) if note.emails else note.facts
+
+
+def entity(linked: LinkedEntity) -> dict[str, str]:
+    """A CRM entity and how a conversation came to it."""
+    return {"entityType": linked.entity_type, "entityId": linked.entity_id, "how": linked.how}
 
 
 def _people(pairs: list[list[str]] | None) -> list[dict[str, str]]:
@@ -64,17 +92,7 @@ def _time(moment: datetime | None) -> str | None:
 
 def email_detail(detail: Detail) -> dict[str, Any]:
     """An email with its body. HTML is sanitised on every read; remote content stays off."""
-    parts: list[dict[str, Any]] = [
-        {
-            "id": str(part.pk),
-            "fileName": part.file_name,
-            "contentType": part.content_type,
-            "size": part.size,
-            "inline": part.inline,
-            "contentId": part.content_id,
-        }
-        for part in detail.attachments
-    ]
+    parts = [attachment(part) for part in detail.attachments]
     base = f"/api/v1/integrations/email/{detail.row['id']}/attachments/"
     own = {part["contentId"]: base + part["id"] for part in parts if part["contentId"]}
     clean = sanitise(detail.body.html, cid_urls=own)
@@ -85,31 +103,18 @@ def email_detail(detail: Detail) -> dict[str, Any]:
         "blockedRemoteContent": clean.blocked_remote,
         "replyText": reply_text(detail.body.text),
         "attachments": parts,
+        "calendarParts": [calendar_part(part) for part in detail.attachments if part.calendar],
         "headers": [{"name": name, "value": value} for name, value in detail.body.headers],
+        "bounces": [bounce(row) for row in detail.bounces],
     }
 
 
-def thread_detail(thread: Thread, details: list[Detail]) -> dict[str, Any]:
-    """A thread, oldest message first."""
+def bulk_result(done: BulkResult) -> dict[str, Any]:
+    """What became of an action on many emails."""
     return {
-        "threadId": str(thread.pk),
-        "subject": thread.subject,
-        "messageCount": thread.message_count,
-        "emails": [email_detail(detail) for detail in details],
-        "entities": [],
-    }
-
-
-def submission(sent: Submission) -> dict[str, Any]:
-    """What became of a send."""
-    return {
-        "id": str(sent.pk),
-        "connectionId": str(sent.connection_id),
-        "status": sent.stage,
-        "messageId": sent.message_id,
-        "threadId": str(sent.thread_id) if sent.thread_id else None,
-        "refused": sent.refused,
-        "error": {"code": sent.error_code, "message": sent.error_message} if sent.error_code else None,
+        "updated": done.updated,
+        "unchanged": done.unchanged,
+        "failed": [{"id": text, "code": error.code, "message": error.message} for text, error in done.failed],
     }
 
 
@@ -144,41 +149,26 @@ class FlagBody(CamelSerializer):
     archived = serializers.BooleanField(required=False)
 
 
-class AttachmentBody(CamelSerializer):
-    """A file that comes with the request."""
-
-    file_name = serializers.CharField(max_length=255)
-    content_type = serializers.CharField(max_length=255, default="application/octet-stream")
-    content_base64 = serializers.CharField(trim_whitespace=False)
-
-    def validate_content_base64(self, value: str) -> bytes:
-        try:
-            return base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError):
-            raise serializers.ValidationError("This is not base64.") from None
+BULK_ACTIONS = {
+    "read": (ChangeKind.READ, True),
+    "unread": (ChangeKind.READ, False),
+    "star": (ChangeKind.STARRED, True),
+    "unstar": (ChangeKind.STARRED, False),
+    "archive": (ChangeKind.ARCHIVED, True),
+    "unarchive": (ChangeKind.ARCHIVED, False),
+}
 
 
-class SendBody(CamelSerializer):
-    """The body of `email/send`."""
+class BulkBody(CamelSerializer):
+    """One action on many emails."""
 
-    to = serializers.ListField(child=serializers.CharField(max_length=998), allow_empty=True, max_length=500)
-    cc = serializers.ListField(child=serializers.CharField(max_length=998), required=False, max_length=500)
-    bcc = serializers.ListField(child=serializers.CharField(max_length=998), required=False, max_length=500)
-    subject = serializers.CharField(max_length=998, allow_blank=True, trim_whitespace=False)
-    body = serializers.CharField(allow_blank=True, trim_whitespace=False, max_length=5_000_000)
-    body_html = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False, max_length=5_000_000)
-    connection_id = serializers.UUIDField(required=False)
-    reply_to_id = serializers.UUIDField(required=False)
-    attachments = AttachmentBody(many=True, required=False)
+    ids = serializers.ListField(child=serializers.CharField(max_length=100), allow_empty=False, max_length=1000)
+    action = serializers.ChoiceField(choices=list(BULK_ACTIONS))
 
-    def draft(self, idempotency_key: str) -> Draft:
-        """The checked mail. The request's key goes along, so that even our own crash sends nothing twice."""
-        given = dict(self.validated_data)
-        files = [
-            OutgoingAttachment(file["file_name"], file["content_type"], file["content_base64"])
-            for file in given.pop("attachments", [])
-        ]
-        return Draft(**given, attachments=files, idempotency_key=idempotency_key)
+    def change(self) -> dict[str, Any]:
+        """What `bulk_changes.change_all` takes."""
+        kind, value = BULK_ACTIONS[self.validated_data["action"]]
+        return {"ids": self.validated_data["ids"], "kind": kind, "value": value}
 
 
 # --- for OpenAPI --------------------------------------------------------------------------------------------------
@@ -190,8 +180,11 @@ class PersonShape(CamelSerializer):
 
 
 class EntityShape(CamelSerializer):
+    """Several where an address or domain stands for several: all are shown."""
+
     entity_type = serializers.CharField()
     entity_id = serializers.CharField()
+    how = serializers.ChoiceField(choices=[MANUAL, ADDRESS, DOMAIN])
 
 
 class EmailShape(CamelSerializer):
@@ -217,19 +210,24 @@ class EmailShape(CamelSerializer):
     entities = EntityShape(many=True)
     pending_changes = serializers.ListField(child=serializers.CharField())
     defect = serializers.CharField()
+    metadata_only = serializers.BooleanField(help_text="Its text is not kept here, as its user wishes.")
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """`from` is a Python keyword, so it cannot be declared above."""
         return {**super().get_fields(), "from": PersonShape()}
 
 
-class AttachmentShape(CamelSerializer):
-    id = serializers.UUIDField()
-    file_name = serializers.CharField()
-    content_type = serializers.CharField()
-    size = serializers.IntegerField()
-    inline = serializers.BooleanField()
-    content_id = serializers.CharField()
+class InboxShape(CamelSerializer):
+    """A page of a folder or of a search."""
+
+    pagination = PaginationShape()
+    search_complete = serializers.BooleanField(
+        help_text="false while mail of a first sync is shown but not all of it can be searched for yet."
+    )
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """`data` is taken in a serializer, so it cannot be declared above."""
+        return {"data": EmailShape(many=True), **super().get_fields()}
 
 
 class HeaderShape(CamelSerializer):
@@ -245,34 +243,23 @@ class EmailDetailShape(EmailShape):
     blocked_remote_content = serializers.IntegerField()
     reply_text = serializers.CharField()
     attachments = AttachmentShape(many=True)
+    calendar_parts = CalendarPartShape(many=True)
     headers = HeaderShape(many=True)
+    bounces = BounceShape(many=True, help_text="Of a sent mail: whom it did not reach.")
 
 
-class ThreadShape(CamelSerializer):
-    """A thread, oldest message first."""
-
-    thread_id = serializers.UUIDField()
-    subject = serializers.CharField()
-    message_count = serializers.IntegerField()
-    emails = EmailDetailShape(many=True)
-    entities = EntityShape(many=True)
-
-
-class SendErrorShape(CamelSerializer):
+class BulkFailureShape(CamelSerializer):
+    id = serializers.CharField()
     code = serializers.CharField()
     message = serializers.CharField()
 
 
-class SubmissionShape(CamelSerializer):
-    """What became of a send."""
+class BulkResultShape(CamelSerializer):
+    """What became of an action on many emails."""
 
-    id = serializers.UUIDField()
-    connection_id = serializers.UUIDField()
-    status = serializers.ChoiceField(choices=SubmissionStage.choices)
-    message_id = serializers.CharField()
-    thread_id = serializers.UUIDField(allow_null=True)
-    refused = serializers.ListField(child=serializers.CharField())
-    error = SendErrorShape(allow_null=True)
+    updated = serializers.IntegerField()
+    unchanged = serializers.IntegerField(help_text="They were so already.")
+    failed = BulkFailureShape(many=True)
 
 
 class CountShape(CamelSerializer):

@@ -1,0 +1,111 @@
+"""One conversation seen by several members: which threads of different mailboxes hold the same message.
+
+For showing only; threads of two mailboxes are never stored as one. Two threads are joined where they hold copies of one
+message: the same Message-ID, sender, date and subject (`fingerprints`), and texts that begin alike as far as they are
+kept. References and In-Reply-To join nothing here. Bounded: of a hostile flood of copies too little is joined, and
+nothing is hidden. Called by `timelines` and by decisions about a conversation.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+
+from django.db import connection as database
+
+from email_sync.fingerprints import opening
+from email_sync.threading import Forest
+
+ROUNDS = 3
+"""From a thread to its copies, to theirs, to theirs."""
+MESSAGES_OF_A_THREAD = 100
+COPIES_OF_A_MESSAGE = 50
+Copy = tuple[uuid.UUID, str | None]
+"""What two copies of a message have in common: its fingerprint and the beginning of its text; None where a mailbox
+keeps no texts."""
+
+_SHOWN = "removed_at IS NULL AND NOT (in_drafts OR in_trash OR in_spam)"
+_TEXT = "CASE WHEN NOT body_withheld THEN left(snippet, 120) END"
+_LOOK = f"""
+    WITH held AS (
+        SELECT message.* FROM unnest(%(threads)s::uuid[]) AS wanted (thread_id) CROSS JOIN LATERAL (
+            SELECT thread_id, fingerprint, {_TEXT} FROM email_sync_message
+            WHERE thread_id = wanted.thread_id AND fingerprint IS NOT NULL AND {_SHOWN}
+            ORDER BY received_at DESC LIMIT %(messages)s
+        ) AS message
+    )
+    SELECT * FROM held
+    UNION
+    SELECT copy.* FROM (SELECT DISTINCT fingerprint FROM held) AS one CROSS JOIN LATERAL (
+        SELECT thread_id, fingerprint, {_TEXT} FROM email_sync_message
+        WHERE fingerprint = one.fingerprint AND connection_id = ANY(%(mailboxes)s::uuid[]) AND {_SHOWN}
+        LIMIT %(copies)s
+    ) AS copy
+"""  # noqa: S608 - our own constants
+
+
+@dataclass
+class Held:
+    """Which messages threads hold, as far as was looked."""
+
+    copies: defaultdict[uuid.UUID, set[Copy]] = field(default_factory=lambda: defaultdict(set))
+
+    def groups(self) -> list[list[uuid.UUID]]:
+        """The threads that belong together."""
+        forest = Forest()
+        for thread, copies in self._settled().items():
+            forest.add(thread)
+            for copy in copies:
+                forest.join(copy, thread)
+        groups: dict[object, list[uuid.UUID]] = {}
+        for thread in self.copies:
+            groups.setdefault(forest.root(thread), []).append(thread)
+        return list(groups.values())
+
+    def repeats(self, threads: Iterable[uuid.UUID]) -> int:
+        """How many of these threads' messages are copies of others among them."""
+        settled = self._settled()
+        every = [copy for thread in threads for copy in settled.get(thread, ())]
+        return len(every) - len(set(every))
+
+    def _settled(self) -> dict[uuid.UUID, set[Copy]]:
+        """A copy whose text is not kept is one of the copy that is, where there is only one such."""
+        texts: defaultdict[uuid.UUID, set[str]] = defaultdict(set)
+        for fingerprint, text in chain.from_iterable(self.copies.values()):
+            if text is not None:
+                texts[fingerprint].add(text)
+        only = {fingerprint: next(iter(known)) for fingerprint, known in texts.items() if len(known) == 1}
+        return {
+            thread: {(fingerprint, only.get(fingerprint) if text is None else text) for fingerprint, text in copies}
+            for thread, copies in self.copies.items()
+        }
+
+
+def look(thread_ids: Collection[uuid.UUID], mailboxes: Collection[uuid.UUID]) -> Held:
+    """What these threads hold, and the threads of these mailboxes that hold some of it too. At most ROUNDS queries."""
+    held = Held()
+    for thread in thread_ids:
+        held.copies[thread]  # one without a Message-ID is a conversation too
+    if len(mailboxes) < 2:
+        return held
+    asked: set[uuid.UUID] = set()
+    for _ in range(ROUNDS):
+        fresh = held.copies.keys() - asked
+        if not fresh:
+            break
+        asked |= fresh
+        for thread, fingerprint, text in _look(fresh, mailboxes):
+            held.copies[thread].add((fingerprint, None if text is None else opening(text)))
+    return held
+
+
+def _look(
+    thread_ids: Collection[uuid.UUID], mailboxes: Collection[uuid.UUID]
+) -> list[tuple[uuid.UUID, uuid.UUID, str]]:
+    bounds = {"messages": MESSAGES_OF_A_THREAD, "copies": COPIES_OF_A_MESSAGE}
+    with database.cursor() as cursor:
+        cursor.execute(_LOOK, {"threads": list(thread_ids), "mailboxes": list(mailboxes), **bounds})
+        return list(cursor.fetchall())
