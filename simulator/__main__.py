@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from simulator.control import fill_mailbox
+from simulator.mailbox_control import fill_mailbox
 from simulator.server import Server, run
 from simulator.state import DEFAULT_SEED
 
@@ -28,7 +28,7 @@ def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="same seed, same mail, ids and tokens")
     parser.add_argument(
         "--seed-messages", type=int, default=0, metavar="N",
-        help="start with two Google accounts of N messages each and one Microsoft account",
+        help="start with two Google accounts and a Microsoft one of N messages each",
     )  # fmt: skip
     parser.add_argument("--ready-file", type=Path, help="write the base URL here as JSON once it listens")
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input is closed")

@@ -4,21 +4,17 @@ ledger. Errors are `{"error": text}` with 400 or 404."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import asdict
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from simulator import mailgen
-from simulator.errors import Refusal
+from simulator.gmail.push import Watch, oidc_token
 from simulator.grants import Client
-from simulator.mailbox import Mailbox, StoredMessage
-from simulator.mime import read_facts
+from simulator.graph.subscriptions import living
+from simulator.mailbox_control import Body, MailboxControl, missing
 from simulator.routing import Router
-from simulator.state import Account, AutoConsent, World
+from simulator.state import AutoConsent, World
 from simulator.wire import Request, Response, json_response
 
 if TYPE_CHECKING:
@@ -26,14 +22,26 @@ if TYPE_CHECKING:
 
 VENDOR = "control"
 ROOT = "/_control"
-
-Body = dict[str, Any]
+ORIGINS = (
+    "RESEND_API_URL",
+    "SENDGRID_API_URL",
+    "SLACK_API_URL",
+    "AIRTABLE_API_URL",
+    "HUBSPOT_API_URL",
+    "GOOGLE_DRIVE_API_URL",
+)
+"""Settings of a hub that are the origin of a vendor of workspace integrations, which all have this one here."""
 
 
 def register(router: Router, server: Server) -> None:
     control = Control(server)
     for method, path, handler in control.routes():
-        router.add(method, ROOT + path, VENDOR, f"control.{handler.__name__}", _guarded(handler))
+        add_call(router, method, path, handler)
+
+
+def add_call(router: Router, method: str, path: str, handler: Callable[[Request], object]) -> None:
+    """A control call under /_control: what the handler gives is answered as JSON. Vendors' modules add theirs."""
+    router.add(method, ROOT + path, VENDOR, f"control.{handler.__name__}", _guarded(handler))
 
 
 def _guarded(handler: Callable[[Request], object]) -> Callable[[Request], Response]:
@@ -49,20 +57,16 @@ def _guarded(handler: Callable[[Request], object]) -> Callable[[Request], Respon
     return handle
 
 
-def missing(what: str) -> Refusal:
-    return Refusal(json_response({"error": f"no such {what}"}, 404))
-
-
 class Control:
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.mailboxes = MailboxControl(server)
 
     @property
     def world(self) -> World:
         return self.server.world
 
     def routes(self) -> list[tuple[str, str, Callable[[Request], object]]]:
-        mailbox = "/accounts/{vendor}/{email}"
         return [
             ("GET", "/health", self.health),
             ("GET", "/env", self.env),
@@ -70,16 +74,11 @@ class Control:
             ("GET", "/settings", self.settings),
             ("PATCH", "/settings", self.change_settings),
             ("POST", "/clock", self.clock),
-            ("GET", "/accounts", self.accounts),
-            ("POST", "/accounts", self.create_account),
-            ("DELETE", mailbox, self.delete_account),
-            ("POST", f"{mailbox}/seed", self.seed),
-            ("GET", f"{mailbox}/mailbox", self.mailbox),
-            ("POST", f"{mailbox}/messages", self.deliver),
-            ("PATCH", f"{mailbox}/messages/{{id}}", self.relabel),
-            ("DELETE", f"{mailbox}/messages/{{id}}", self.delete_message),
-            ("GET", f"{mailbox}/messages/{{id}}/raw", self.raw),
-            ("POST", f"{mailbox}/expire-history", self.expire_history),
+            *self.mailboxes.routes(),
+            ("POST", "/accounts/{vendor}/{email}/lifecycle", self.lifecycle),
+            ("GET", "/subscriptions", self.subscriptions),
+            ("GET", "/pushes", self.pushes),
+            ("POST", "/oidc-token", self.oidc_token),
             ("POST", "/clients", self.create_client),
             ("POST", "/consent", self.consent),
             ("DELETE", "/consent", self.forget_consent),
@@ -103,7 +102,7 @@ class Control:
         return {"ok": True, "base_url": self.server.base_url, "seed": self.world.seed, "now": self.world.now()}
 
     def env(self, request: Request) -> Body:
-        """The environment a hub needs to use this simulator as Google and Microsoft."""
+        """The environment a hub needs to use this simulator as every vendor."""
         base, clients = self.server.base_url, self.world.authority.clients
         google = next(client for client in clients.values() if client.vendor == "google")
         microsoft = next(client for client in clients.values() if client.vendor == "microsoft")
@@ -115,14 +114,16 @@ class Control:
             "GOOGLE_REVOKE_URL": f"{base}/revoke",
             "GOOGLE_USERINFO_URL": f"{base}/v1/userinfo",
             "GMAIL_API_URL": base,
+            "GMAIL_UNITS_PER_MINUTE": str(self.world.settings.gmail_quota_units_per_minute),
             "MICROSOFT_CLIENT_ID": microsoft.client_id,
             "MICROSOFT_CLIENT_SECRET": microsoft.secret,
             "MICROSOFT_TENANT": "common",
             "MICROSOFT_AUTHORIZE_URL": f"{base}/common/oauth2/v2.0/authorize",
             "MICROSOFT_TOKEN_URL": f"{base}/common/oauth2/v2.0/token",
             "GRAPH_API_URL": base,
+            "SENDGRID_EU_API_URL": f"{base}/eu",
             "EGRESS_ALLOW_CIDRS": "127.0.0.0/8,::1/128",
-        }
+        } | dict.fromkeys(ORIGINS, base)
 
     def reset(self, request: Request) -> Body:
         self.server.reset(int(request.json().get("seed", self.world.seed)))
@@ -140,110 +141,30 @@ class Control:
         self.world.clock_offset += float(request.json()["advance"])
         return {"now": self.world.now()}
 
-    # Accounts and mailboxes
+    # Doorbells
 
-    def accounts(self, request: Request) -> list[Body]:
-        return [_describe(account) for account in self.world.accounts.values()]
+    def lifecycle(self, request: Request) -> Body:
+        """Posts a lifecycle event: `event`, `subscription?` (an id; default all of the account)."""
+        email, body = self.mailboxes.account(request).email, request.json()
+        return {"posted": self.server.push.lifecycle(str(body["event"]), email, str(body.get("subscription") or ""))}
 
-    def create_account(self, request: Request) -> Body:
-        body = request.json()
-        vendor, email = str(body["vendor"]), str(body["email"])
-        if vendor not in ("google", "microsoft") or "@" not in email:
-            raise ValueError("vendor must be google or microsoft, email an address")
-        account = self.world.add_account(vendor, email, str(body.get("name", "")), body.get("aliases"))
-        if account.mailbox and "history_start" in body:
-            account.mailbox.history_id = account.mailbox.history_floor = int(body["history_start"])
-        fill_mailbox(self.world, account, body)
-        return _describe(account)
+    def subscriptions(self, request: Request) -> list[Body]:
+        """Graph's living subscriptions and Gmail's watches."""
+        found = [item.show() | {"account": item.account} for item in living(self.world)]
+        return found + [{"account": email} | watch.describe() for email, watch in self._watches()]
 
-    def seed(self, request: Request) -> Body:
-        account = self._account(request)
-        fill_mailbox(self.world, account, request.json())
-        return _describe(account)
+    def _watches(self) -> list[tuple[str, Watch]]:
+        return [(email, watch) for email, watch in self.world.watches.items() if watch.expires_at > self.world.now()]
 
-    def delete_account(self, request: Request) -> Body:
-        account = self._account(request)
-        self.world.remove_account(account)
-        return _describe(account)
+    def pushes(self, request: Request) -> Body:
+        """Every attempt to post a notification, oldest first, filtered by `vendor`, `account`, `kind`."""
+        wanted = {name: values[0] for name, values in request.query.items()}
+        found = [delivery.describe() for delivery in self.world.pushes]
+        return {"pushes": [item for item in found if all(str(item[name]) == value for name, value in wanted.items())]}
 
-    def mailbox(self, request: Request) -> Body:
-        """The mailbox as it is: the truth to compare a synced copy with."""
-        mailbox = self._mailbox(request)
-        labels = [{"id": label.id, "name": label.name, "system": label.system} for label in mailbox.labels.values()]
-        return {
-            "history_id": str(mailbox.history_id),
-            "labels": labels,
-            "drafts": mailbox.drafts,
-            "messages": [_outline(message) for message in mailbox.newest_first()],
-        }
-
-    def deliver(self, request: Request) -> Body:
-        """Files messages: JSON `{"messages": [{"raw": base64 | "eml": text, "labels", "thread_id", "internal_date"}]}`
-        (or one such object), or a message/rfc822 body with `?label=`."""
-        mailbox = self._mailbox(request)
-        if request.headers.get("content-type", "").startswith("message/"):
-            items: list[Body] = [{"labels": request.query.get("label"), "bytes": request.body}]
-            items[0]["internal_date"] = request.argument("internal_date") or None
-        else:
-            body = request.json()
-            items = body.get("messages", [body])
-        return {"messages": [_outline(self._file(mailbox, item)) for item in items]}
-
-    def _file(self, mailbox: Mailbox, item: Body) -> StoredMessage:
-        raw = item.get("bytes") or base64.b64decode(item.get("raw") or "") or str(item["eml"]).encode()
-        names = item.get("labels")
-        labels = {_label_id(mailbox, str(name)) for name in (["INBOX", "UNREAD"] if names is None else names)}
-        when = self._internal_date(raw, item.get("internal_date"))
-        message = mailbox.add(raw, labels, when, str(item.get("thread_id") or ""))
-        if "DRAFT" in labels:
-            mailbox.drafts[mailbox.new_draft_id()] = message.id
-        return message
-
-    def _internal_date(self, raw: bytes, given: object) -> int:
-        """Milliseconds: as given, from the Date header (`"header"`), or now."""
-        if given == "header":
-            try:
-                return int(parsedate_to_datetime(read_facts(raw).date).timestamp() * 1000)
-            except (ValueError, TypeError, OverflowError):
-                return int(self.world.now() * 1000)
-        return int(self.world.now() * 1000) if given is None else int(str(given))
-
-    def relabel(self, request: Request) -> Body:
-        mailbox, message, body = self._mailbox(request), self._message(request), request.json()
-        add = {_label_id(mailbox, str(name)) for name in body.get("add", [])}
-        mailbox.relabel(message, add, {_label_id(mailbox, str(name)) for name in body.get("remove", [])})
-        return _outline(message)
-
-    def delete_message(self, request: Request) -> Body:
-        message = self._message(request)
-        self._mailbox(request).remove(message)
-        return _outline(message)
-
-    def raw(self, request: Request) -> Response:
-        return Response(200, self._message(request).raw, {}, "message/rfc822")
-
-    def expire_history(self, request: Request) -> Body:
-        mailbox = self._mailbox(request)
-        mailbox.forget_history()
-        return {"history_id": str(mailbox.history_id)}
-
-    def _account(self, request: Request) -> Account:
-        account = self.world.account(request.params["vendor"], request.params["email"])
-        if account is None:
-            raise missing("account")
-        return account
-
-    def _mailbox(self, request: Request) -> Mailbox:
-        mailbox = self._account(request).mailbox
-        if mailbox is None:
-            raise missing("mailbox")
-        return mailbox
-
-    def _message(self, request: Request) -> StoredMessage:
-        message = self._mailbox(request).messages.get(request.params["id"])
-        if message is None:
-            raise missing("message")
-        return message
+    def oidc_token(self, request: Request) -> Body:
+        """A token as Pub/Sub's pushes carry it, with these claims over the usual ones."""
+        return {"token": oidc_token(self.world, request.json())}
 
     # OAuth
 
@@ -329,49 +250,3 @@ class Control:
         if raw is None:
             raise missing("mail")
         return Response(200, raw, {}, "message/rfc822")
-
-
-def fill_mailbox(world: World, account: Account, options: Body) -> None:
-    """Generated mail that has always been there: it leaves no history. Options: messages, seed, until, years."""
-    count, mailbox = int(options.get("messages", 0)), account.mailbox
-    if not count or mailbox is None:
-        return
-    until = str(options.get("until", mailgen.DEFAULT_UNTIL))
-    end = world.now() if until == "now" else mailgen.moment(until)
-    seed, years = int(options.get("seed", world.seed)), float(options.get("years", 3))
-    for mail in mailgen.generate(account.name, account.email, count, seed, end, years):
-        mailbox.add(mail.raw, {_label_id(mailbox, label) for label in mail.labels}, mail.internal_date)
-    mailbox.forget_history()
-
-
-def _label_id(mailbox: Mailbox, name: str) -> str:
-    """A label by id or by name, made if it is not there."""
-    if name in mailbox.labels:
-        return name
-    return (mailbox.label_named(name) or mailbox.add_label(name)).id
-
-
-def _outline(message: StoredMessage) -> Body:
-    return {
-        "id": message.id,
-        "thread_id": message.thread_id,
-        "labels": message.label_ids(),
-        "message_id": message.facts.message_id,
-        "internal_date": message.internal_date,
-        "size": len(message.raw),
-        "sha256": hashlib.sha256(message.raw).hexdigest(),
-    }
-
-
-def _describe(account: Account) -> Body:
-    shown: Body = {
-        "vendor": account.vendor,
-        "email": account.email,
-        "name": account.name,
-        "subject": account.subject,
-        "aliases": account.aliases,
-    }
-    if account.mailbox:
-        shown |= {"messages": len(account.mailbox.messages), "threads": len(account.mailbox.threads)}
-        shown["history_id"] = str(account.mailbox.history_id)
-    return shown

@@ -4,6 +4,7 @@ their own borrow the vendor's from `typical`. Shapes as in the vendors' document
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from simulator.wire import Response, json_response
@@ -75,8 +76,10 @@ def google_error(
     headline: str = "",
     details: list[dict[str, Any]] | None = None,
     headers: dict[str, str] | None = None,
+    parameter: str = "",
 ) -> Refusal:
-    """Google's JSON error. `headline` is the outer message where it differs from the inner one."""
+    """Google's JSON error. `headline` is the outer message where it differs from the inner one; `parameter` is the one
+    at fault."""
     domain = "usageLimits" if reason in USAGE_REASONS else "global"
     error: dict[str, Any] = {
         "code": status,
@@ -86,6 +89,8 @@ def google_error(
     }
     if reason == "authError":
         error["errors"][0] |= {"location": "Authorization", "locationType": "header"}
+    if parameter:
+        error["errors"][0] |= {"location": parameter, "locationType": "parameter"}
     if details:
         error["details"] = details
     return Refusal(json_response({"error": error}, status, headers))
@@ -133,8 +138,15 @@ def trace_id(text: str) -> str:
     return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}"
 
 
+TYPICAL: dict[str, Callable[[str, int, str], Response]] = {}
+"""Vendor → what it says to (operation, status, reason); for vendors beside Google and Microsoft, whose modules put
+themselves here."""
+
+
 def typical(vendor: str, operation: str, status: int, reason: str = "") -> Response:
     """What this vendor's endpoint usually says with this status; for faults that give no body."""
+    if vendor in TYPICAL:
+        return TYPICAL[vendor](operation, status, reason)
     if operation.endswith(".token"):
         error = reason or ("invalid_grant" if status == 400 else "temporarily_unavailable")
         if vendor == "microsoft":

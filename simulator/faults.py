@@ -80,7 +80,9 @@ class Fault:
         headers = {name: value for name, value in self.headers.items() if name.lower() != "content-type"}
         if self.kind == "status" and self.body is None and not self.body_base64:
             response = typical(request.vendor, request.operation, self.status, self.reason)
-            response.headers |= headers
+            named = {name.lower() for name in headers}
+            usual = {name: value for name, value in response.headers.items() if name.lower() not in named}
+            response.headers = usual | headers
             return response
         content_type = "text/html" if isinstance(self.body, str) else "application/json; charset=UTF-8"
         given = [value for name, value in self.headers.items() if name.lower() == "content-type"]

@@ -1,8 +1,8 @@
 """Google's OAuth 2.0 endpoints: authorize, token, revoke, userinfo.
 
 What clients must cope with and what is therefore kept: a refresh token comes only with access_type=offline, and then
-only on the first consent or with prompt=consent; a refresh brings no new one; the user may untick scopes; `email` and
-`profile` come back under their long names; revoking any token kills the whole grant.
+only on the first consent or with prompt=consent; a refresh brings no new one (unless a setting says so); the user may
+untick scopes; `email` and `profile` come back under their long names; revoking any token kills the whole grant.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from simulator.consent import Asked, answer_of, consent_page, error_page, grante
 from simulator.errors import google_error, oauth_error
 from simulator.grants import Client, Code, Grant, challenge_of
 from simulator.routing import Router
+from simulator.rs256 import key_set
 from simulator.state import AutoConsent, World
 from simulator.wire import Request, Response, json_response
 
@@ -29,6 +30,7 @@ def register(router: Router, world: World) -> None:
         router.add(method, "/o/oauth2/v2/auth", VENDOR, "google.oauth.authorize", google.authorize)
         router.add(method, "/v1/userinfo", VENDOR, "google.oauth.userinfo", google.userinfo)
         router.add(method, "/oauth2/v3/userinfo", VENDOR, "google.oauth.userinfo", google.userinfo)
+    router.add("GET", "/oauth2/v3/certs", VENDOR, "google.oauth.certs", lambda request: json_response(key_set()))
     router.add("POST", "/token", VENDOR, "google.oauth.token", google.token)
     router.add("POST", "/revoke", VENDOR, "google.oauth.revoke", google.revoke)
 
@@ -168,8 +170,13 @@ class GoogleOAuth:
             raise oauth_error(401, "unauthorized_client", "Unauthorized")
         if token.grant.revoked or token.expires_at <= self.world.now():
             raise oauth_error(400, "invalid_grant", DEAD_TOKEN)
-        request.effect = {"kind": "token.issued", "by": "refresh"}
-        return json_response(self._issue(token.grant, token.scopes), headers={"Cache-Control": "no-store"})
+        answer = self._issue(token.grant, token.scopes)
+        rotates = self.world.settings.google_rotates_refresh_tokens
+        if rotates:
+            token.expires_at = self.world.now()
+            answer["refresh_token"] = self._new_refresh_token(token.grant, token.scopes)
+        request.effect = {"kind": "token.issued", "by": "refresh", "rotated": rotates}
+        return json_response(answer, headers={"Cache-Control": "no-store"})
 
     def _issue(self, grant: Grant, scopes: list[str]) -> dict[str, Any]:
         life = self.world.settings.google_access_token_seconds

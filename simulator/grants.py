@@ -56,6 +56,8 @@ class AccessToken:
     scopes: list[str]
     expires_at: float
     family: int = 0
+    claims: str = ""
+    """As the token request named them: a JSON object."""
 
 
 @dataclass

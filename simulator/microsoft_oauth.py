@@ -21,6 +21,8 @@ from simulator.wire import Request, Response, json_response
 VENDOR = "microsoft"
 GRAPH = "https://graph.microsoft.com/"
 OIDC = ("openid", "profile", "email", "offline_access")
+# Properties of a user that come only when $select names them.
+ON_DEMAND = {"proxyAddresses", "otherMails"}
 TENANT = re.compile(r"common|organizations|consumers|[0-9a-f-]{36}|[\w-]+(\.[\w-]+)+", re.IGNORECASE)
 SCOPE = re.compile(r"[A-Za-z]+(\.[A-Za-z]+)+")
 
@@ -144,7 +146,7 @@ class MicrosoftOAuth:
         scopes = self._narrowed(request, code.grant, code.scopes)
         refresh = self._new_refresh_token(code.grant, code.scopes) if code.offline else None
         request.effect = {"kind": "token.issued", "by": "code", "refresh_token": code.offline}
-        return self._issue(code.grant, scopes, refresh)
+        return self._issue(code.grant, scopes, refresh, request.form.get("claims", ""))
 
     def _narrowed(self, request: Request, grant: Grant, scopes: list[str]) -> list[str]:
         """The scopes of this token: those named in the request if it names any, all of them consented to."""
@@ -173,14 +175,15 @@ class MicrosoftOAuth:
         scopes = self._narrowed(request, token.grant, token.scopes)
         token.used = True
         successor = self._new_refresh_token(token.grant, token.scopes, token.family)
-        request.effect = {"kind": "token.issued", "by": "refresh"}
-        return self._issue(token.grant, scopes, successor)
+        request.effect = {"kind": "token.issued", "by": "refresh", "claims": request.form.get("claims", "")}
+        return self._issue(token.grant, scopes, successor, request.form.get("claims", ""))
 
-    def _issue(self, grant: Grant, scopes: list[str], refresh: RefreshToken | None) -> Response:
+    def _issue(self, grant: Grant, scopes: list[str], refresh: RefreshToken | None, claims: str) -> Response:
         """The returned scopes never include offline_access."""
         life = self.world.settings.microsoft_access_token_seconds
         family = refresh.family if refresh else 0
         token = self.world.authority.issue_access(grant, scopes, self.world.now() + life, "EwB", family)
+        token.claims = claims
         answer: dict[str, Any] = {
             "token_type": "Bearer",
             "scope": " ".join(self._shown(scope) for scope in scopes if scope != "offline_access"),
@@ -206,21 +209,27 @@ class MicrosoftOAuth:
                 403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.", self._when()
             )  # fmt: skip
         given, _, family = account.name.partition(" ")
+        wanted = {name.strip().lower() for name in request.argument("$select").split(",") if name.strip()}
         return json_response(
-            {
-                "@odata.context": f"{GRAPH}v1.0/$metadata#users/$entity",
-                "businessPhones": [],
-                "displayName": account.name,
-                "givenName": given,
-                "jobTitle": None,
-                "mail": account.email,
-                "mobilePhone": None,
-                "officeLocation": None,
-                "preferredLanguage": None,
-                "surname": family,
-                "userPrincipalName": account.email,
-                "id": account.subject,
-            }
+            _chosen(
+                wanted,
+                {
+                    "@odata.context": f"{GRAPH}v1.0/$metadata#users/$entity",
+                    "businessPhones": [],
+                    "displayName": account.name,
+                    "givenName": given,
+                    "jobTitle": None,
+                    "mail": account.email,
+                    "mobilePhone": None,
+                    "officeLocation": None,
+                    "preferredLanguage": None,
+                    "surname": family,
+                    "userPrincipalName": account.email,
+                    "id": account.subject,
+                    "proxyAddresses": [f"SMTP:{account.email}", *(f"smtp:{alias}" for alias in account.aliases)],
+                    "otherMails": [],
+                },
+            )
         )
 
     def userinfo(self, request: Request) -> Response:
@@ -252,6 +261,13 @@ class MicrosoftOAuth:
 def short_name(scope: str) -> str:
     """Graph scopes may come with or without the resource in front."""
     return scope[len(GRAPH) :] if scope.lower().startswith(GRAPH) else scope
+
+
+def _chosen(wanted: set[str], user: dict[str, Any]) -> dict[str, Any]:
+    """What $select names; else the properties a user has by default."""
+    if not wanted:
+        return {name: value for name, value in user.items() if name not in ON_DEMAND}
+    return {name: value for name, value in user.items() if name == "@odata.context" or name.lower() in wanted}
 
 
 def _known(scope: str) -> bool:

@@ -111,11 +111,13 @@ class Simulator:
         years: float = 3,
         aliases: Sequence[str] = (),
         history_start: int | None = None,
+        folder_names: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """`vendor` google or microsoft; `until` is `now` or `2026-11-01T00:00:00Z`, the date of the newest mail."""
+        """`vendor` google or microsoft; `until` is `now` or `2026-11-01T00:00:00Z`, the date of the newest mail;
+        `folder_names` (well-known name → display name) for a Microsoft mailbox in another language."""
         body: dict[str, Any] = {"vendor": vendor, "email": email, "name": name, "messages": messages, "years": years}
         body |= {"aliases": list(aliases)}
-        given = {"seed": seed, "until": until, "history_start": history_start}
+        given = {"seed": seed, "until": until, "history_start": history_start, "folder_names": folder_names}
         return self._object(
             "POST", "/accounts", body | {key: value for key, value in given.items() if value is not None}
         )
@@ -129,7 +131,8 @@ class Simulator:
 
     def mailbox(self, email: str, *, vendor: str = "google") -> dict[str, Any]:
         """The truth: `history_id`, `labels`, `drafts` and `messages` (id, thread_id, labels, message_id,
-        internal_date, size, sha256), newest first."""
+        internal_date, size, sha256), newest first. At Microsoft `folders` and `messages` (id, immutable_id, thread_id,
+        folder, folder_id, is_read, flag, categories and the others)."""
         return self._object("GET", f"{_account(vendor, email)}/mailbox")
 
     def deliver(
@@ -142,14 +145,17 @@ class Simulator:
         internal_date: int | str | None = None,
         vendor: str = "google",
     ) -> dict[str, Any]:
-        """Files one message; labels by id or name (made when missing); `internal_date` in milliseconds or "header"."""
+        """Files one message; labels by id or name (made when missing); `internal_date` in milliseconds or "header".
+        At Microsoft labels choose folder and state: INBOX, SENT, DRAFT, TRASH, SPAM, UNREAD, STARRED, or a folder's
+        name; none is the archive."""
         message = {"raw": raw, "labels": list(labels), "thread_id": thread_id, "internal_date": internal_date}
         return self.deliver_many(email, [message], vendor=vendor)[0]
 
     def deliver_many(
         self, email: str, messages: Sequence[dict[str, Any]], *, vendor: str = "google"
     ) -> list[dict[str, Any]]:
-        """Each message a dict with `raw` (bytes) and, if wanted, `labels`, `thread_id`, `internal_date`."""
+        """Each message a dict with `raw` (bytes) and, if wanted, `labels`, `thread_id`, `internal_date`; at Microsoft
+        also `folder`, `is_read`, `flag`, `categories`."""
         packed = [item | {"raw": base64.b64encode(item["raw"]).decode()} for item in messages]
         answer = self._call("POST", f"{_account(vendor, email)}/messages", {"messages": packed})
         return list(answer["messages"])
@@ -180,6 +186,54 @@ class Simulator:
     def expire_history(self, email: str, *, vendor: str = "google") -> str:
         """Kills every history id handed out so far; the new one."""
         return str(self._call("POST", f"{_account(vendor, email)}/expire-history")["history_id"])
+
+    def change(self, email: str, message_id: str, **changes: Any) -> dict[str, Any]:
+        """Microsoft: changes `folder` (id, well-known or display name), `is_read`, `flag` (flagged, …), `categories`
+        behind the hub's back; `message_id` is either kind of id."""
+        path = f"{_account('microsoft', email)}/messages/{quote(message_id, safe='')}"
+        return self._object("PATCH", path, changes)
+
+    def move(self, email: str, message_id: str, folder: str) -> dict[str, Any]:
+        """Microsoft: into another folder, made if it is not there; the mutable id changes."""
+        return self.change(email, message_id, folder=folder)
+
+    def create_folder(self, email: str, name: str, *, parent: str = "", hidden: bool = False) -> dict[str, Any]:
+        body = {"name": name, "parent": parent, "hidden": hidden}
+        return self._object("POST", f"{_account('microsoft', email)}/folders", body)
+
+    def change_folder(self, email: str, folder: str, *, name: str = "", parent: str = "") -> dict[str, Any]:
+        path = f"{_account('microsoft', email)}/folders/{quote(folder, safe='')}"
+        return self._object("PATCH", path, {"name": name, "parent": parent})
+
+    def delete_folder(self, email: str, folder: str) -> None:
+        """For good, with everything in it."""
+        self._call("DELETE", f"{_account('microsoft', email)}/folders/{quote(folder, safe='')}")
+
+    def expire_delta(self, email: str, *, folder: str = "", status: int = 410, code: str = "syncStateNotFound") -> int:
+        """Microsoft: kills the sync states of a folder, or of all; how many places that are. 410 comes with a
+        Location, a 4xx with its code alone."""
+        body = {"folder": folder, "status": status, "code": code}
+        return int(self._call("POST", f"{_account('microsoft', email)}/expire-delta", body)["expired"])
+
+    # Doorbells
+
+    def lifecycle(self, email: str, event: str, *, subscription: str = "") -> int:
+        """Posts reauthorizationRequired, subscriptionRemoved or missed to an account's Graph subscriptions."""
+        body = {"event": event, "subscription": subscription}
+        return int(self._call("POST", f"{_account('microsoft', email)}/lifecycle", body)["posted"])
+
+    def subscriptions(self) -> list[dict[str, Any]]:
+        """Graph's subscriptions and Gmail's watches that are alive."""
+        return self._list("GET", "/subscriptions")
+
+    def pushes(self, **wanted: str) -> list[dict[str, Any]]:
+        """Attempts to post a notification; filters: vendor, account, kind (notification, lifecycle, pubsub,
+        validation). `status` 0: no answer, -1: dropped on purpose."""
+        return list(self._call("GET", f"/pushes?{urlencode(wanted)}")["pushes"])
+
+    def oidc_token(self, **claims: Any) -> str:
+        """A token as a Pub/Sub push carries it, signed; `claims` are laid over the usual ones."""
+        return str(self._call("POST", "/oidc-token", claims)["token"])
 
     # OAuth
 
@@ -282,6 +336,10 @@ class Simulator:
     def _list(self, method: str, path: str) -> list[dict[str, Any]]:
         value: list[dict[str, Any]] = self._call(method, path)
         return value
+
+    def control(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Any call under /_control, a vendor's own among them; the decoded answer."""
+        return self._call(method, path, body)
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         packed = json.dumps(body).encode() if body is not None else b""

@@ -1,7 +1,9 @@
-"""Request budgets as vendors keep them: units per user within the last minute."""
+"""Request budgets as vendors keep them: units per user within the last minute (Gmail), requests per mailbox within ten
+minutes and at once (Graph)."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 
@@ -20,3 +22,24 @@ class Quota:
             return False
         window.append((now, units))
         return True
+
+
+class MailboxRequests:
+    """How many requests came for a mailbox lately, refused ones included, and how many are under way."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, deque[float]] = {}
+        self.under_way: dict[str, int] = {}
+
+    def note(self, email: str, now: float, window: float) -> int:
+        """Counts one more; how many there were within the window, this one included."""
+        times = self.seen.setdefault(email, deque())
+        times.append(now)
+        while times[0] <= now - window:
+            times.popleft()
+        return len(times)
+
+    def seconds_until(self, email: str, limit: int, now: float, window: float) -> int:
+        """How long to keep silent until one more fits."""
+        times = self.seen[email]
+        return max(1, math.ceil(times[len(times) - limit] + window - now))

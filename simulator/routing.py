@@ -38,6 +38,9 @@ class Router:
         segments = tuple(template.strip("/").split("/"))
         route = Route(method, segments, vendor, operation, handler)
         routes = self._routes.setdefault((method, len(segments)), [])
+        taken = next((item for item in routes if _shape(item.template) == _shape(segments)), None)
+        if taken is not None:
+            raise ValueError(f"{method} {template} of {vendor} is already {taken.operation}")
         routes.append(route)
         # `messages/send` must win over `messages/{id}`, whichever was added first.
         routes.sort(key=lambda item: [segment.startswith("{") for segment in item.template])
@@ -55,3 +58,8 @@ class Router:
     def operations(self) -> list[Route]:
         """Every route, for tests that compare them with the vendors' own descriptions."""
         return [route for routes in self._routes.values() for route in routes]
+
+
+def _shape(template: tuple[str, ...]) -> list[str]:
+    """Two templates of one shape match the same paths."""
+    return ["{}" if segment.startswith("{") else segment for segment in template]

@@ -8,12 +8,29 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from simulator import control, gmail, google_oauth, microsoft_oauth
+from simulator import (
+    airtable,
+    carbone,
+    control,
+    drive,
+    gmail,
+    google_oauth,
+    graph,
+    hooks_platform,
+    hubspot,
+    microsoft_oauth,
+    receiver,
+    resend,
+    sendgrid,
+    slack,
+)
 from simulator.errors import Refusal
 from simulator.faults import Fault, Faults
 from simulator.ledger import Entry
+from simulator.push import Push
 from simulator.routing import Handler, Route, Router
 from simulator.state import DEFAULT_SEED, World
 from simulator.wire import MAX_HEAD_BYTES, MalformedRequest, Request, Response, html_response, read_request
@@ -27,14 +44,26 @@ class Server:
         self.world = World(seed)
         self.faults = Faults(seed)
         self.router = Router()
+        self.push = Push(self.world)
         self.base_url = ""
         google_oauth.register(self.router, self.world)
         microsoft_oauth.register(self.router, self.world)
         gmail.register(self.router, self.world, self.perform)
+        graph.register(self.router, self.world, self.perform)
+        drive.register(self.router, self.world)
+        slack.register(self.router, self.world)
+        hooks_platform.register(self.router, self.world)
+        carbone.register(self.router, self.world)
+        receiver.register(self.router, self.world)
+        resend.register(self.router, self.world, self.push)
+        sendgrid.register(self.router, self.world, self.push)
+        airtable.register(self.router, self.world)
+        hubspot.register(self.router, self.world)
         control.register(self.router, self)
 
     def reset(self, seed: int) -> None:
         """As if just started, with this seed."""
+        self.push.reset()
         self.world.reset(seed)
         self.faults.reset(seed)
 
@@ -66,10 +95,34 @@ class Server:
         if request is None:
             return False
         route = self.router.find(request)
+        with self._under_way(request):
+            return await self._respond(request, route, writer)
+
+    @contextmanager
+    def _under_way(self, request: Request) -> Iterator[None]:
+        """Remembers a request for as long as its caller waits, and counts Graph's per mailbox."""
+        email = self._account_behind(request) if request.operation.startswith("graph.") else ""
+        counts, waiting = self.world.mailbox_requests.under_way, self.world.under_way
+        waiting.append(request)
+        if email:
+            counts[email] = request.in_flight = counts.get(email, 0) + 1
+        try:
+            yield
+        finally:
+            waiting[:] = [item for item in waiting if item is not request]
+            if email:
+                counts[email] -= 1
+
+    async def _respond(self, request: Request, route: Route | None, writer: asyncio.StreamWriter) -> bool:
         wait, fault = self._pick(request, route)
         if wait:
             await asyncio.sleep(wait)
+        if request.operation == "graph.subscriptions.create":
+            await self.push.handshake(request)
         response = self._work(request, route, fault)
+        self.push.flush()
+        if response.delay:
+            await asyncio.sleep(response.delay)
         if fault is not None and fault.kind in ("hang", "close"):
             return await self._vanish(writer, fault)
         head = request.method == "HEAD"

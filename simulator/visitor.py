@@ -76,11 +76,18 @@ class Visitor:
         return False
 
     def connect_google(self, simulator: Simulator, email: str) -> str:
+        return self.connect(simulator, "google", email)
+
+    def connect_microsoft(self, simulator: Simulator, email: str) -> str:
+        return self.connect(simulator, "microsoft", email)
+
+    def connect(self, simulator: Simulator, provider: str, email: str) -> str:
         """Walks through the consent flow as `email`; the id of the connection."""
-        begun = self.get("oauth/google/authorize", scopes="email")
+        begun = self.get(f"oauth/{provider}/authorize", scopes="email")
         back = urlsplit(simulator.authorize(begun["authorizationUrl"], email))
         status, answer = self.request("GET", f"{back.path}?{back.query}")
         if status >= 400:
             raise Refused(status, answer)
         connections = self.get("connections", limit=100)["data"]
-        return str(next(row["id"] for row in connections if row["accountEmail"] == email))
+        found = (row for row in connections if (row["provider"], row["accountEmail"]) == (provider, email))
+        return str(next(found)["id"])

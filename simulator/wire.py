@@ -1,5 +1,5 @@
-"""HTTP/1.1 as bytes: requests read from a stream, answers turned into bytes. Used by `server` and by Gmail's batch
-endpoint, which carries whole requests inside a request. Knows nothing of vendors, routes or faults."""
+"""HTTP/1.1 as bytes: requests read from a stream, answers turned into bytes. Used by `server` and by the batch
+endpoints, which carry whole requests inside a request. Knows nothing of vendors, routes or faults."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ class Request:
     account: str = ""
     units: int = 0
     batch: bool = False
+    validated: bool = False
+    """Whether the addresses of a new Graph subscription passed the handshake."""
+    in_flight: int = 0
+    """Requests under way for the same mailbox, this one included; counted for Graph."""
     effect: dict[str, Any] | None = None
 
     @cached_property
@@ -99,6 +103,8 @@ class Response:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json; charset=UTF-8"
+    delay: float = 0.0
+    """Seconds between the work and the answer."""
 
     def encode(self, *, keep_alive: bool = True, head: bool = False) -> bytes:
         """The whole answer as bytes, Content-Length included."""

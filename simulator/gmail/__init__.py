@@ -3,7 +3,7 @@ other modules are the resources. `register` is called by `server`."""
 
 from __future__ import annotations
 
-from simulator.gmail import drafts, history, labels, messages, sending, threads
+from simulator.gmail import drafts, history, labels, messages, push, sending, threads
 from simulator.gmail.access import Access
 from simulator.gmail.batch import BATCH_PATHS, Batch, Perform
 from simulator.gmail.methods import METHODS, UPLOADS
@@ -11,7 +11,7 @@ from simulator.routing import Router
 from simulator.state import World
 
 HANDLERS = messages.HANDLERS | sending.HANDLERS | threads.HANDLERS | labels.HANDLERS | drafts.HANDLERS
-HANDLERS |= history.HANDLERS
+HANDLERS |= history.HANDLERS | push.HANDLERS
 
 
 def register(router: Router, world: World, perform: Perform) -> None:

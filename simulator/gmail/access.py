@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,18 +10,12 @@ from urllib.parse import unquote
 
 from simulator.errors import Refusal, google_error
 from simulator.gmail.methods import METADATA, Method
+from simulator.google_access import check_scopes, invalid, living_token, read_mask
 from simulator.grants import AccessToken
 from simulator.mailbox import Mailbox, StoredMessage
-from simulator.partial import Mask, parse_mask
 from simulator.state import Account, World
 from simulator.wire import Request, Response, json_response
 
-NO_TOKEN = (
-    "Request is missing required authentication credential. Expected OAuth 2 access token, login cookie or other valid "
-    "authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project."
-)
-BAD_TOKEN = NO_TOKEN.replace("is missing required authentication credential", "had invalid authentication credentials")
-REALM = 'Bearer realm="https://accounts.google.com/"'
 QUOTA_MESSAGE = (
     "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute per user' of service "
     "'gmail.googleapis.com' for consumer 'project_number:000000000001'."
@@ -75,8 +68,8 @@ class Access:
         self.world, self.operation, self.method, self.handler = world, operation, method, handler
 
     def __call__(self, request: Request) -> Response:
-        token = self._token(request)
-        self._check_scope(token)
+        token = living_token(self.world, request)
+        check_scopes(token, self.method.scopes, self.operation)
         account = self.world.account("google", token.grant.account)
         if account is None or account.mailbox is None:
             raise google_error(400, "Mail service not enabled", "failedPrecondition")
@@ -84,37 +77,6 @@ class Access:
         self._charge(request, account)
         value = self.handler(Call(self.world, request, account, account.mailbox, token))
         return self._answer(request, value)
-
-    def _token(self, request: Request) -> AccessToken:
-        text = request.bearer()
-        if not text:
-            headers = {"WWW-Authenticate": REALM}
-            raise google_error(401, "Login Required.", "required", headline=NO_TOKEN, headers=headers)
-        token = self.world.authority.live_access(text, self.world.now())
-        if token is None or token.grant.vendor != "google":
-            headers = {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}
-            raise google_error(401, "Invalid Credentials", "authError", headline=BAD_TOKEN, headers=headers)
-        request.account = token.grant.account
-        return token
-
-    def _check_scope(self, token: AccessToken) -> None:
-        if set(self.method.scopes) & set(token.scopes):
-            return
-        details = [
-            {
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
-                "domain": "googleapis.com",
-                "metadata": {"service": "gmail.googleapis.com", "method": self.operation},
-            }
-        ]
-        wanted = " ".join(self.method.scopes)
-        headers = {"WWW-Authenticate": f'{REALM}, error="insufficient_scope", scope="{wanted}"'}
-        headline = "Request had insufficient authentication scopes."
-        raise google_error(
-            403, "Insufficient Permission", "insufficientPermissions", headline=headline, details=details,
-            headers=headers,
-        )  # fmt: skip
 
     def _check_user(self, request: Request, account: Account) -> None:
         user = unquote(request.params["userId"]).lower()
@@ -141,13 +103,6 @@ class Access:
         return json_response(value)
 
 
-def read_mask(text: str) -> Mask:
-    try:
-        return parse_mask(text)
-    except ValueError as error:
-        raise invalid(f"Invalid field selection {text}", "invalidParameter") from error
-
-
 def quota_refusal(status: int) -> Refusal:
     """Google says it with 403 or with 429, and words it differently (both are seen in public reports)."""
     if status == 429:
@@ -161,10 +116,6 @@ def quota_refusal(status: int) -> Refusal:
         }
     ]
     return google_error(403, QUOTA_MESSAGE, "rateLimitExceeded", details=details)
-
-
-def invalid(message: str, reason: str = "invalidArgument") -> Refusal:
-    return google_error(400, message, reason)
 
 
 def not_found() -> Refusal:
@@ -181,19 +132,3 @@ def page_size(request: Request) -> int:
     if not text.isdigit():
         raise invalid(f"Invalid value at 'max_results' (TYPE_UINT32), \"{text}\"")
     return max(1, min(int(text) or 100, 500))
-
-
-def flag(request: Request, name: str) -> bool:
-    return request.argument(name, "false").lower() in ("true", "1")
-
-
-def opaque(value: object) -> str:
-    """A page token: opaque to the caller, readable to `reveal`."""
-    return json.dumps(value, separators=(",", ":")).encode().hex()
-
-
-def reveal(token: str) -> Any:
-    try:
-        return json.loads(bytes.fromhex(token))
-    except ValueError as error:
-        raise invalid("Invalid pageToken") from error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulator.gmail.access import Call, Handler, invalid, not_found
+from simulator.gmail.access import Call, Handler, not_found
 from simulator.gmail.listing import matching, page
 from simulator.gmail.messages import outline, show
 from simulator.gmail.sending import read_message, read_upload, send
+from simulator.google_access import invalid
 from simulator.mailbox import StoredMessage
 from simulator.mime import read_facts
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulator.gmail.access import Call, Handler, invalid, not_found, opaque, page_size, reveal
+from simulator.gmail.access import Call, Handler, not_found, page_size
+from simulator.google_access import invalid, opaque, reveal
 from simulator.mailbox import HistoryRecord
 
 FIELDS = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.errors import google_error
-from simulator.gmail.access import Call, Handler, invalid, not_found
+from simulator.gmail.access import Call, Handler, not_found
+from simulator.google_access import invalid
 from simulator.mailbox import SYSTEM_LABELS, Label
 
 SETTINGS = ("messageListVisibility", "labelListVisibility", "color")

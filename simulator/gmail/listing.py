@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from simulator.errors import google_error
-from simulator.gmail.access import Call, flag, invalid, opaque, page_size, reveal
+from simulator.gmail.access import Call, page_size
 from simulator.gmail.query import Query, read_query, visible
+from simulator.google_access import flag, invalid, opaque, reveal
 from simulator.mailbox import StoredMessage
 
 

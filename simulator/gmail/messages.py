@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from simulator.errors import google_error
-from simulator.gmail.access import Call, Handler, invalid, not_found
+from simulator.gmail.access import Call, Handler, not_found
 from simulator.gmail.listing import matching, page
+from simulator.google_access import invalid
 from simulator.mailbox import StoredMessage
 from simulator.mime import Part, decode_base64url, encode_base64url, find_part, parse, render, snippet
 

@@ -64,6 +64,8 @@ METHODS = {
     "gmail.users.drafts.delete": _method("DELETE", "drafts/{id}", DRAFT_WRITE, 10),
     "gmail.users.drafts.send": _method("POST", "drafts/send", DRAFT_WRITE, 100),
     "gmail.users.history.list": _method("GET", "history", READ, 2),
+    "gmail.users.watch": _method("POST", "watch", READ, 100),
+    "gmail.users.stop": _method("POST", "stop", READ, 50),
     "gmail.users.settings.sendAs.list": _method("GET", "settings/sendAs", (*READ_CONTENT, SETTINGS), 1),
 }
 # Methods that also take the message itself as the body, under /upload.

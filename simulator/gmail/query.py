@@ -1,6 +1,6 @@
 """The part of Gmail's search language that the stand-in understands: `rfc822msgid:`, `in:`, `label:`, `is:`, `from:`,
-`to:`, `subject:`, `has:attachment`, `after:`, `before:`, `-not`, quotes, and plain words, which are looked for in
-subject and addresses only."""
+`to:`, `cc:`, `subject:`, `has:attachment`, `after:`, `before:`, `-not`, `{one or the other}`, quotes, and plain words,
+which are looked for in subject and addresses only."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from simulator.mailbox import HIDDEN, Mailbox, StoredMessage
 from simulator.mime import Part, parse
 
+GROUP = re.compile(r"\{([^{}]*)\}")
 TERM = re.compile(r'(-?)(?:(\w+):)?("[^"]*"|[^\s"]+)')
 PLACES = {"inbox": "INBOX", "sent": "SENT", "draft": "DRAFT", "drafts": "DRAFT", "trash": "TRASH", "spam": "SPAM"}
 STATES = {"unread": "UNREAD", "starred": "STARRED", "important": "IMPORTANT"}
@@ -34,7 +35,10 @@ class Query:
 
 def read_query(text: str, mailbox: Mailbox) -> Query:
     query = Query([], False)
-    for minus, operator, quoted in TERM.findall(text):
+    for group in GROUP.findall(text):
+        either = [_test(operator.lower(), quoted.strip('"'), mailbox) for _, operator, quoted in TERM.findall(group)]
+        query.tests.append(_any(either))
+    for minus, operator, quoted in TERM.findall(GROUP.sub(" ", text)):
         value = quoted.strip('"')
         test = _test(operator.lower(), value, mailbox)
         query.tests.append(_negated(test) if minus else test)
@@ -43,6 +47,10 @@ def read_query(text: str, mailbox: Mailbox) -> Query:
         if operator.lower() == "rfc822msgid" and not minus:
             query.message_id = value.strip("<>")
     return query
+
+
+def _any(tests: list[Test]) -> Test:
+    return lambda message: any(test(message) for test in tests)
 
 
 def _negated(test: Test) -> Test:
@@ -61,13 +69,13 @@ def _test(operator: str, value: str, mailbox: Mailbox) -> Test:
         moment = _moment(value) * 1000
         later = operator == "after"
         return lambda message: (message.internal_date >= moment) == later
-    return _text_test(operator, lowered if operator in ("", "from", "to", "subject") else f"{operator}:{lowered}")
+    return _text_test(operator, lowered if operator in ("", "from", "to", "cc", "subject") else f"{operator}:{lowered}")
 
 
 def _text_test(operator: str, wanted: str) -> Test:
     if operator == "from":
         return lambda message: wanted in message.facts.sender.casefold()
-    if operator == "to":
+    if operator in ("to", "cc"):
         return lambda message: wanted in message.facts.recipients.casefold()
     if operator == "subject":
         return lambda message: wanted in message.facts.subject.casefold()

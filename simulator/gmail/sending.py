@@ -9,8 +9,9 @@ from email.utils import formatdate, getaddresses, parseaddr
 from typing import Any
 
 from simulator.errors import google_error
-from simulator.gmail.access import Call, Handler, invalid, not_found
+from simulator.gmail.access import Call, Handler, not_found
 from simulator.gmail.messages import outline
+from simulator.google_access import invalid
 from simulator.ledger import SentMail
 from simulator.mailbox import StoredMessage
 from simulator.mime import decode_base64url, encode_base64url, header_lines, read_facts, with_header, without_header

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from simulator.gmail.access import Call, Handler, invalid, is_id, not_found
+from simulator.gmail.access import Call, Handler, is_id, not_found
 from simulator.gmail.listing import matching, page
 from simulator.gmail.messages import label_change, outline, relabel, show
+from simulator.google_access import invalid
 from simulator.mailbox import StoredMessage
 from simulator.mime import snippet
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from simulator.process import Simulator, running
-from simulator.tests.factories import GmailApi, connect_google
+from simulator.tests.factories import GmailApi, GraphApi, connect_google, connect_graph
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +27,10 @@ def ada(simulator: Simulator) -> GmailApi:
     """An empty mailbox, connected with the full mail scope."""
     simulator.create_account("google", "ada@hub.example", name="Ada Lovelace")
     return connect_google(simulator, "ada@hub.example")
+
+
+@pytest.fixture
+def kim(simulator: Simulator) -> GraphApi:
+    """An empty Exchange mailbox, connected with Mail.ReadWrite and Mail.Send, asking for immutable ids."""
+    simulator.create_account("microsoft", "kim@hub.example", name="Kim Larsen", aliases=["kl@hub.example"])
+    return connect_graph(simulator, "kim@hub.example")

@@ -73,6 +73,56 @@ class GmailApi:
         return self.simulator.deliver(self.email, message(subject, **headers))
 
 
+@dataclass
+class GraphApi:
+    """A caller of Graph with one token; with `immutable`, every request prefers immutable ids."""
+
+    simulator: Simulator
+    email: str
+    token: str
+    immutable: bool = True
+
+    def call(self, method: str, path: str, *, prefer: str = "", **more: Any) -> Answer:
+        """`path` under /v1.0, or a whole address as Graph gave it; `query=` a dict."""
+        query = more.pop("query", None)
+        target = path.removeprefix(self.simulator.base_url) if path.startswith("http") else f"/v1.0{path}"
+        if query:
+            target += f"?{urlencode(query)}"
+        wishes = [wish for wish in ('IdType="ImmutableId"' if self.immutable else "", prefer) if wish]
+        headers = dict(more.pop("headers", {})) | ({"Prefer": ", ".join(wishes)} if wishes else {})
+        return send(self.simulator, method, target, token=self.token, headers=headers, **more)
+
+    def get(self, path: str, *, prefer: str = "", **query: Any) -> Any:
+        """`select="id"` is $select."""
+        named = {name if name == "includeHiddenFolders" else f"${name}": value for name, value in query.items()}
+        answer = self.call("GET", path, prefer=prefer, query=named)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    def post(self, path: str, body: dict[str, Any], status: int = 201) -> Any:
+        answer = self.call("POST", path, json=body)
+        assert answer.status == status, answer.body
+        return answer.json if answer.body else None
+
+    def code(self, method: str, path: str, **more: Any) -> tuple[int, str]:
+        """Status and error code of a call that is refused."""
+        answer = self.call(method, path, **more)
+        return answer.status, str(answer.json["error"]["code"])
+
+    def deliver(self, subject: str = "Hello", **headers: str) -> dict[str, Any]:
+        return self.simulator.deliver(self.email, message(subject, **headers), vendor="microsoft")
+
+    def round(self, link: str, *, size: int = 0) -> tuple[list[dict[str, Any]], str]:
+        """All entries of a delta round and the delta link it ends with."""
+        entries: list[dict[str, Any]] = []
+        while True:
+            page = self.get(link, prefer=f"odata.maxpagesize={size}" if size else "")
+            entries += page["value"]
+            if "@odata.deltaLink" in page:
+                return entries, str(page["@odata.deltaLink"])
+            link = page["@odata.nextLink"]
+
+
 def message(subject: str = "Hello", body: str = "Text\r\n", **headers: str) -> bytes:
     """A small message; keyword `message_id` becomes Message-Id, an empty value leaves the header out."""
     fields = {"From": "Bob <bob@else.example>", "To": "ada@hub.example", "Subject": subject}
@@ -131,6 +181,13 @@ def connect(simulator: Simulator, vendor: str, email: str, **changes: str) -> di
     assert answer.status == 200, answer.body
     tokens: dict[str, Any] = answer.json
     return tokens
+
+
+GRAPH_SCOPES = "openid email offline_access User.Read Mail.ReadWrite Mail.Send"
+
+
+def connect_graph(simulator: Simulator, email: str, scope: str = GRAPH_SCOPES, *, immutable: bool = True) -> GraphApi:
+    return GraphApi(simulator, email, connect(simulator, "microsoft", email, scope=scope)["access_token"], immutable)
 
 
 def connect_google(simulator: Simulator, email: str, scope: str = f"openid email profile {FULL_MAIL}") -> GmailApi:

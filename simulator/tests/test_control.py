@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from simulator.process import Simulator, SimulatorError
+from simulator.routing import Router
+from simulator.state import World
 from simulator.tests.factories import GmailApi, connect_google, message, send
+from simulator.wire import Response
 
 ADA = "ada@hub.example"
+
+
+@dataclass
+class Memory:
+    names: list[str] = field(default_factory=list)
 
 
 def test_env_points_every_address_at_this_server(simulator: Simulator) -> None:
     env = simulator.env()
     addresses = [value for name, value in env.items() if name.endswith("_URL")]
-    assert len(addresses) == 8
+    assert len(addresses) == 15
     assert all(value.startswith(simulator.base_url) for value in addresses)
     assert env["EGRESS_ALLOW_CIDRS"] == "127.0.0.0/8,::1/128"
 
@@ -117,3 +126,19 @@ def test_reset_leaves_nothing_behind(ada: GmailApi) -> None:
     assert ada.simulator.settings()["gmail_quota_units_per_minute"] == 0
     ada.simulator.create_account("google", ada.email)
     assert connect_google(ada.simulator, ada.email).call("GET", "/profile").status == 200
+
+
+def test_part_of_a_vendor_is_one_per_world_and_forgotten_by_a_reset() -> None:
+    world = World()
+    found = world.part(Memory)
+    found.names.append("kept")
+    assert world.part(Memory) is found
+    world.reset(1)
+    assert world.part(Memory).names == []
+
+
+def test_route_that_another_vendor_has_is_refused_at_start() -> None:
+    router = Router()
+    router.add("GET", "/things/{id}", "one", "one.things.get", lambda request: Response())
+    with pytest.raises(ValueError, match=r"already one\.things\.get"):
+        router.add("GET", "/things/{name}", "two", "two.things.get", lambda request: Response())

@@ -122,6 +122,8 @@ def test_answers_of_changing_methods_fit_the_vendors_schemas(ada: GmailApi) -> N
     history = ada.get("/history", startHistoryId=start)
     assert history["history"]
     check("gmail.users.history.list", history)
+    check("gmail.users.watch", ada.post("/watch", {"topicName": "projects/simulator/topics/gmail"}))
+    assert ada.call("POST", "/stop").status == 204
 
 
 def test_answer_of_attachment_fits_the_vendors_schema(simulator: Simulator, ada: GmailApi) -> None:
