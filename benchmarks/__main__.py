@@ -13,19 +13,22 @@ from pathlib import Path
 from benchmarks.measuring import Missing, Report
 from benchmarks.surroundings import surroundings
 
-ROWS = ("imap_sync", "inbox")
+ROWS = ("imap_sync", "inbox", "search", "timeline", "quota", "idle", "email_log", "outbound")
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The product beside its baselines.")
     parser.add_argument("rows", nargs="*", metavar="row", help=f"of {', '.join(ROWS)}; default all")
-    parser.add_argument("--count", type=int, help="messages of imap_sync (default 10,000)")
-    parser.add_argument("--small", action="store_true", help="a quick run: less mail, smaller mailboxes")
+    parser.add_argument("--count", type=int, help="messages of imap_sync (default 2,000; with --full 10,000)")
+    parser.add_argument("--full", action="store_true", help="the goals' sizes: 1,000,000 messages; takes an hour")
+    parser.add_argument("--small", action="store_true", help="small sizes: the default")
+    parser.add_argument("--neighbours", type=int, default=0, help="other mailboxes of 100,000 in the tables of inbox")
     parser.add_argument("--explain", action="store_true", help="print the plans of the inbox's queries")
     parser.add_argument("--search", action="store_true", help="index all mail of inbox and time searches (slow)")
     found = parser.parse_args()
     if unknown := set(found.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
+    found.small = not found.full
     found.count = found.count or (2_000 if found.small else 10_000)
     return found
 

@@ -1,14 +1,16 @@
-"""Row `imap_sync`: a whole first sync from a real Dovecot beside a bare IMAPClient loop that throws everything away.
+"""Row `imap_sync`: a whole first sync from a real Dovecot beside `mbsync` and `notmuch new`, one after the other.
 
-The product's side is everything: listing, fetching, parsing in the bounded child, threads, bodies, search rows, one
-transaction a page. Then what follows a first sync: nothing changed, and a hundred new mails with a thousand changed
-flags.
+The product's side is everything: listing, fetching, parsing in the bounded child, threads, bodies, one transaction a
+page ("visible"), and then the search rows ("searchable"). mbsync runs as it comes (it waits for the disk after every
+message) and without that. Then what follows a first sync: nothing changed, and a hundred new mails with a thousand
+changed flags, both sides from the same server.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import shutil
 import subprocess
@@ -21,12 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.db import connection as database
-from imapclient import IMAPClient
 
 from benchmarks import corpus
 from benchmarks.measuring import ROUNDS, Missing, Report, say, seconds
+from benchmarks.peers import Mbsync, Notmuch, need
 from config.env import PROJECT
-from email_sync.records import INBOX
+from email_sync.records import INBOX, SPAM
 from email_sync.services.reading import InboxQuery, inbox
 from email_sync.tests.dovecot import PASSWORD, Dovecot, _mail_owner, missing
 from integrations.models import Connection, SyncState
@@ -36,6 +38,8 @@ from workspaces.services import members
 USER = "owner@bench.example"
 NEW, FLAGGED = 100, 1_000
 FIRST = 50
+DURABLE, CARELESS = "mbsync", "mbsync, no fsync"
+NO_CHANGE_GOAL_SECONDS = 0.5
 TABLES = ("email_sync_message", "email_sync_thread", "email_sync_folder", "email_sync_foldercounter")
 
 
@@ -51,46 +55,82 @@ def measure(options: argparse.Namespace, folder: Path, report: Report) -> None:
             "corpus", "mails", options.count, f"median {sizes[len(sizes) // 2]:,} bytes, {sum(sizes) / 1e6:,.0f} MB"
         )
         with Worker() as worker:
-            _measure(server, worker, options.count, report)
+            _measure(server, worker, options.count, report, folder)
     finally:
         server.stop()
 
 
-def _measure(server: Dovecot, worker: Worker, count: int, report: Report) -> None:
-    mailbox = Mailbox(server)
+def _measure(server: Dovecot, worker: Worker, count: int, report: Report, folder: Path) -> None:
+    mailbox, peers = Mailbox(server), _peers(server, folder)
     say("warming up")
-    bare_fetch(server)
     mailbox.first_sync(worker, count)
-    bare, ours = [], []
+    pulls: dict[str, list[float]] = {name: [] for name in peers.pulls}
+    indexed, ours = [], []
     for number in range(ROUNDS):
         say(f"round {number + 1} of {ROUNDS}")
-        bare.append(seconds(lambda: bare_fetch(server)))
+        for name, mbsync in peers.pulls.items():
+            mbsync.wipe()
+            pulls[name].append(seconds(mbsync.pull))
+        peers.notmuch.wipe()
+        indexed.append(seconds(peers.notmuch.new))
         ours.append(mailbox.first_sync(worker, count))
-    baseline = report.add(
-        "bare IMAPClient loop", "msg/s", [count / s for s in bare], "UID FETCH 500 at a time, discarded"
-    )
-    rate = report.add("first sync", "msg/s", [count / run.seconds for run in ours], "searchable: all rows and indexes")
-    report.ratio("ratio", rate, baseline)
+    _compare_first(report, count, pulls, indexed, ours)
+    _compare_next(report, worker, mailbox, peers.pulls[DURABLE])
+
+
+def _compare_first(
+    report: Report, count: int, pulls: dict[str, list[float]], indexed: list[float], ours: list[FirstSync]
+) -> None:
+    pulled = {name: report.add(name, "msg/s", [count / s for s in took]) for name, took in pulls.items()}
+    both = [pull + index for pull, index in zip(pulls[DURABLE], indexed, strict=True)]
+    report.add("notmuch new", "msg/s", [count / s for s in indexed])
+    baseline = report.add(f"{DURABLE}, then notmuch new", "msg/s", [count / s for s in both])
+    rate = report.add("first sync, searchable", "msg/s", [count / run.seconds for run in ours])
+    visible = report.add("first sync, visible", "msg/s", [count / run.visible for run in ours])
+    report.ratio("searchable: ratio", rate, baseline, at_least=8)
+    report.ratio("visible: ratio", visible, pulled[DURABLE], at_least=1)
+    report.ratio("visible: ratio, no fsync", visible, pulled[CARELESS])
     report.add("first 50 readable", "s", [run.first_page for run in ours], "from start to a full inbox page")
     report.add("worker peak memory", "MB", [run.answer["peak_mb"] for run in ours])
     report.add("parser peak memory", "MB", [run.answer["parser_mb"] for run in ours])
-    report.add("no change", "s", [worker.sync(mailbox.connection)["seconds"] for _ in range(ROUNDS)])
-    report.add(f"{NEW} new, {FLAGGED:,} flags", "s", [mailbox.changed_sync(worker, n) for n in range(ROUNDS)])
+
+
+def _compare_next(report: Report, worker: Worker, mailbox: Mailbox, mbsync: Mbsync) -> None:
+    """Both sides look at the same server, in turns."""
+    idle: list[tuple[float, float]] = []
+    changed: list[tuple[float, float]] = []
+    mbsync.pull()
+    for number in range(ROUNDS):
+        idle.append((worker.sync(mailbox.connection)["seconds"], seconds(mbsync.pull)))
+        mailbox.change(number)
+        changed.append((mailbox.changed_sync(worker), seconds(mbsync.pull)))
+    for name, took, at_most in (("no change", idle, math.inf), (f"{NEW} new, {FLAGGED:,} flags", changed, 5)):
+        ours = report.add(name, "s", [our for our, _ in took])
+        theirs = report.add(f"{name}, mbsync", "s", [their for _, their in took])
+        report.ratio(f"{name}: ratio", ours, theirs, at_most=at_most)
+        if at_most == math.inf:
+            report.within(f"{name}: goal", ours, NO_CHANGE_GOAL_SECONDS)
 
 
 # --- the two sides ------------------------------------------------------------------------------------------------
 
 
-def bare_fetch(server: Dovecot) -> None:
-    """What a simple client does, without keeping anything."""
-    client = IMAPClient("127.0.0.1", server.imap_port, ssl=False)
-    client.plain_login(USER, PASSWORD)
-    for _, _, name in client.list_folders():
-        client.select_folder(name, readonly=True)
-        uids = client.search("ALL")
-        for start in range(0, len(uids), 500):
-            client.fetch(uids[start : start + 500], ["FLAGS", "INTERNALDATE", "BODY.PEEK[]"])
-    client.logout()
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """mbsync by how it treats the disk, and notmuch over what it pulled last."""
+
+    pulls: dict[str, Mbsync]
+    notmuch: Notmuch
+
+
+def _peers(server: Dovecot, folder: Path) -> Peers:
+    need("mbsync", "notmuch")
+    pulls = {}
+    for name in (CARELESS, DURABLE):
+        (home := folder / f"peer-{len(pulls)}").mkdir()  # a blank would end a path in its settings
+        pulls[name] = Mbsync(home, port=server.imap_port, user=USER, password=PASSWORD, fsync=name == DURABLE)
+        pulls[name].wipe()
+    return Peers(pulls, Notmuch(folder, pulls[DURABLE].store))
 
 
 class Worker:
@@ -126,6 +166,8 @@ class FirstSync:
 
     answer: dict[str, float]
     first_page: float
+    visible: float
+    """Seconds until every message was in a folder's count."""
 
     @property
     def seconds(self) -> float:
@@ -157,34 +199,40 @@ class Mailbox:
             cursor.execute("CHECKPOINT")
         self.connection = self._connect()
         began = time.perf_counter()
-        with self._first_page(began) as readable:
+        with self._watched(began, count) as seen:
             answer = worker.sync(self.connection)
         if answer["added"] != count:
             raise RuntimeError(f"{answer['added']} of {count} messages arrived.")
-        return FirstSync(answer, readable[0])
+        return FirstSync(answer, first_page=seen[0], visible=seen[1])
 
     @contextmanager
-    def _first_page(self, began: float) -> Iterator[list[float]]:
-        """Looks at the inbox, as a user would, until its first page is full."""
-        readable: list[float] = []
+    def _watched(self, began: float, count: int) -> Iterator[list[float]]:
+        """Looks at the inbox, as a user would: when its first page is full, and when all mail is there."""
+        seen: list[float] = []
 
         def look() -> None:
             try:
-                while not readable:
-                    page = inbox(user=self.owner.user, workspace=self.owner.workspace, query=InboxQuery(folder=INBOX))
-                    if page.total >= FIRST:
-                        readable.append(time.perf_counter() - began)
+                while len(seen) < 2:
+                    wanted = FIRST if not seen else count
+                    folder = INBOX if not seen else "all"
+                    if self._shown(folder, spam=bool(seen)) >= wanted:
+                        seen.append(time.perf_counter() - began)
                     time.sleep(0.02)
             finally:
                 database.close()
 
         looking = threading.Thread(target=look)
         looking.start()
-        yield readable
+        yield seen
         looking.join()
 
-    def changed_sync(self, worker: Worker, number: int) -> float:
-        """New mail and changed flags, then a sync."""
+    def _shown(self, folder: str, *, spam: bool) -> int:
+        own = {"user": self.owner.user, "workspace": self.owner.workspace}
+        page = inbox(query=InboxQuery(folder=folder), **own)
+        return page.total + (inbox(query=InboxQuery(folder=SPAM), **own).total if spam else 0)
+
+    def change(self, number: int) -> None:
+        """New mail and changed flags at the server."""
         with self.server.door(USER) as door:
             for mail in corpus.mails(NEW, seed=1_000 + number):
                 door.append("INBOX", None, None, mail.raw.replace(b"\n", b"\r\n"))  # type: ignore[arg-type]
@@ -195,6 +243,9 @@ class Mailbox:
             door.uid(
                 "STORE", b",".join(chosen).decode(), "-FLAGS.SILENT" if number % 2 else "+FLAGS.SILENT", "(\\Seen)"
             )
+
+    def changed_sync(self, worker: Worker) -> float:
+        """A sync after `change`; its seconds."""
         answer = worker.sync(self.connection)
         if answer["added"] != NEW:
             raise RuntimeError(f"{answer['added']} of {NEW} new messages arrived.")

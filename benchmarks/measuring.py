@@ -7,12 +7,16 @@ machine hurts both. `Report` prints what a person reads and appends a JSON line 
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from django.db import connection as database
 
 ROUNDS = 3
 
@@ -60,9 +64,19 @@ class Report:
             "rounds": figure.values, "note": figure.note, "load_before": self.load_before,
         }  # fmt: skip
 
-    def ratio(self, name: str, ours: Figure, baseline: Figure) -> Figure:
-        """`ours` over `baseline`, of the medians."""
-        return self.add(name, "×", ours.value / baseline.value, f"{ours.name} ÷ {baseline.name}")
+    def ratio(
+        self, name: str, ours: Figure, baseline: Figure, *, at_least: float = 0, at_most: float = math.inf
+    ) -> Figure:
+        """`ours` over `baseline`, of the medians, and whether that is the goal."""
+        value = ours.value / baseline.value
+        note = f"{ours.name} ÷ {baseline.name}"
+        return self.add(name, "×", value, note + _verdict(value, at_least, at_most))
+
+    def within(self, name: str, figure: Figure, at_most: float) -> Figure:
+        """A figure's share of its goal."""
+        return self.add(
+            name, "×", figure.value / at_most, f"of {at_most:g} {figure.unit}{_verdict(figure.value, 0, at_most)}"
+        )
 
     def show(self) -> None:
         """The table on stdout."""
@@ -71,6 +85,14 @@ class Report:
         for figure in self.figures:
             spread = f"{_number(min(figure.values))}-{_number(max(figure.values))}" if len(figure.values) > 1 else ""
             print(f"  {figure.name:<{width}}  {_number(figure.value):>9} {figure.unit:<5} {spread:<16} {figure.note}")
+
+
+def _verdict(value: float, at_least: float, at_most: float) -> str:
+    """ " · goal …: met", "" where none is set."""
+    if not at_least and at_most == math.inf:
+        return ""
+    goal = f"at least {at_least:g}" if at_least else f"at most {at_most:g}"
+    return f" · goal {goal}: {'met' if at_least <= value <= at_most else 'MISSED'}"
 
 
 def _number(value: float) -> str:
@@ -88,6 +110,27 @@ def percentile(samples: Iterable[float], share: float) -> float:
     """The sample below which `share` of them are."""
     ordered = sorted(samples)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+class StatementClock:
+    """How long the statements inside it took together."""
+
+    milliseconds = 0.0
+
+    def __enter__(self) -> StatementClock:
+        self._wrapping = database.execute_wrapper(self._time)
+        self._wrapping.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._wrapping.__exit__(*error)
+
+    def _time(self, execute: Callable[..., Any], sql: str, values: Any, many: bool, context: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return execute(sql, values, many, context)
+        finally:
+            self.milliseconds += (time.perf_counter() - began) * 1000
 
 
 def say(text: str) -> None:
