@@ -18,7 +18,9 @@ COPY core core
 COPY workspaces workspaces
 COPY entities entities
 COPY integrations integrations
+COPY email_logs email_logs
 COPY email_sync email_sync
+COPY calendar_sync calendar_sync
 RUN python -m compileall -q .
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DATA_DIR=/data ENV_FILE= HOME=/tmp
 USER patchbay
@@ -26,4 +28,4 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
-CMD ["gunicorn", "config.wsgi:application", "--bind", "0.0.0.0:8000", "--workers", "2", "--threads", "4", "--no-control-socket", "--worker-tmp-dir", "/dev/shm"]
+CMD ["gunicorn", "config.wsgi:application", "--bind", "0.0.0.0:8000", "--config", "python:config.web", "--workers", "2", "--no-control-socket", "--worker-tmp-dir", "/dev/shm"]

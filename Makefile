@@ -4,10 +4,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The suite runs in so many processes, a file in one of them, in the order of conftest.py.
+SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# More options of pytest for one run: `make test ALSO="-x --durations=20"`.
+ALSO ?=
 STAMPS := $(VENV)/.stamps
-SOURCES := config core workspaces entities integrations email_sync simulator tests benchmarks manage.py conftest.py
+SOURCES := config core workspaces entities integrations email_logs email_sync calendar_sync simulator tests benchmarks manage.py conftest.py
 .DEFAULT_GOAL := help
-.PHONY: help run demo test gates lint format types imports migrations schema schema-fresh test-services bench clean
+.PHONY: help run demo test gates lint format types imports migrations schema schema-fresh test-services chaos bench clean
 
 help: ## Show this list.
 	@sed -nE "s/^([a-z-]+):.*## (.*)/  make \1\t\2/p" $(MAKEFILE_LIST) | expand -t 24
@@ -34,8 +38,9 @@ run: $(RUN_STAMP) ## Run the whole product on 127.0.0.1:$PORT.
 demo: $(RUN_STAMP) ## Run it beside the provider simulator, with mailboxes connected and syncing.
 	@exec $(BIN)/python manage.py demo
 
-test: $(DEV_STAMP) gates ## Every gate and the whole suite; needs no network and no service.
-	$(BIN)/python -m pytest -q
+test: $(DEV_STAMP) ## Every gate and the whole suite; needs no network and no service.
+	$(MAKE) --no-print-directory --jobs=2 gates
+	$(BIN)/python -m pytest -q $(SPREAD) $(ALSO)
 
 gates: lint types imports migrations schema-fresh
 
@@ -65,7 +70,11 @@ schema-fresh: $(DEV_STAMP)
 	diff -u openapi.yaml "$$fresh" > /dev/null || { echo "openapi.yaml is not what the code says; run: make schema"; exit 1; }
 
 test-services: $(DEV_STAMP) ## The tests that want real servers: PostgreSQL, Redis, Dovecot.
-	$(BIN)/python -m tests.services
+	$(BIN)/python -m tests.services $(SPREAD) $(ALSO)
+
+chaos: $(DEV_STAMP) ## The long proofs: every fault again and again; minutes, not seconds.
+	@failed=0; $(BIN)/python -m pytest -q --durations=15 -m "chaos and not services" || failed=1; \
+	$(BIN)/python -m tests.services --durations=15 -m "chaos and services" || failed=1; exit $$failed
 
 bench: $(DEV_STAMP) ## The benchmarks, each beside its baseline.
 	$(BIN)/python -m benchmarks

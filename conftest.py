@@ -1,26 +1,29 @@
 """The whole suite's surroundings, set while this file is imported: before Django reads its settings.
 
 A PostgreSQL of our own in a temporary folder (or the server that TEST_DATABASE_URL names; TEST_REDIS_URL likewise),
-none of the developer's settings, and no network but the loopback. `DJANGO_SETTINGS_MODULE` is set here and not in
-pytest.ini, because pytest-django would read the settings before any conftest.
+none of the developer's settings, and no network but the loopback. Where pytest-xdist spreads the suite over processes,
+each has its own server, folder and Redis database. `DJANGO_SETTINGS_MODULE` is set here and not in pytest.ini, because
+pytest-django would read the settings before any conftest.
 """
 
 from __future__ import annotations
 
 import atexit
-import importlib.util
 import ipaddress
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import django
 import pytest
 
 from tests.bare import forget_the_developers_settings
+from tests.real_servers import MARK, runs_again
 from workspaces.runtime.embedded import EmbeddedServer
 
 
@@ -28,9 +31,25 @@ def _surroundings() -> None:
     folder = Path(tempfile.mkdtemp(prefix="patchbay-test-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["DATA_DIR"] = str(folder)
+    if _only_spreads():
+        os.environ["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"
+        return
     os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL") or _own_server(folder)
     if redis_url := os.environ.get("TEST_REDIS_URL"):
-        os.environ["REDIS_URL"] = os.environ["CELERY_BROKER_URL"] = redis_url
+        own = _own_redis(redis_url)
+        os.environ["TEST_REDIS_URL"] = os.environ["REDIS_URL"] = os.environ["CELERY_BROKER_URL"] = own
+
+
+def _only_spreads() -> bool:
+    """This process hands tests to others and runs none itself."""
+    return "PYTEST_XDIST_WORKER" not in os.environ and any(a.startswith(("-n", "--numprocesses")) for a in sys.argv[1:])
+
+
+def _own_redis(url: str) -> str:
+    """The database of that number, counted down by the number of this process ("gw1")."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"/{(int(parts.path.strip('/') or 0) - number) % 16}"))
 
 
 def _own_server(folder: Path) -> str:
@@ -42,8 +61,24 @@ def _own_server(folder: Path) -> str:
 forget_the_developers_settings()
 _surroundings()
 django.setup()
+if _only_spreads():
+    del os.environ["DJANGO_SETTINGS_MODULE"]  # the processes it starts would read the settings before their conftest
 
-pytest_plugins = [name for name in ("workspaces.tests.fixtures",) if importlib.util.find_spec(name)]
+pytest_plugins = ["workspaces.tests.fixtures"]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Says which tests of the database `make test-services` runs too."""
+    mark = item.get_closest_marker("django_db")
+    if runs_again(item.nodeid.partition("::")[0], None if mark is None else mark.kwargs):
+        item.add_marker(MARK)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks at the whole product first: those files take longest, and a process that began one last would work on
+    alone at the end. (pytest-django has put what needs no database last, and products are among it.)"""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/"))
 
 
 class OutsideWorld(RuntimeError):
@@ -74,3 +109,10 @@ def _guarded(connect: Any) -> Any:
         return connect(self, address)
 
     return checked
+
+
+@pytest.fixture(autouse=True)
+def _one_long_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are counted per minute, and the first of a minute asks the cache: no test that counts queries may depend
+    on when it runs."""
+    monkeypatch.setattr("core.api.throttling.WINDOW", 366 * 86_400)

@@ -7,11 +7,16 @@ number of beats may run and a lost message costs one tick.
 from __future__ import annotations
 
 import os
+import warnings
 
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import beat_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+# It warns of pickled messages run as root; ours are JSON, and the image runs as a user of its own.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 app = Celery("patchbay")
 app.config_from_object("django.conf:settings", namespace="CELERY")

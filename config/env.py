@@ -77,8 +77,15 @@ TOPICS: tuple[Topic, ...] = (
             ),
             Variable("DATA_DIR", "str", ".data", "Folder of all state that is not in a server named below."),
             Variable("LOG_LEVEL", "level", "INFO", "DEBUG, INFO, WARNING or ERROR."),
-            Variable("WEB_WORKERS", "count", "2", "Web processes of `manage.py up`, four threads each."),
+            Variable("WEB_WORKERS", "count", "2", "Web processes of `manage.py up`, four threads each for requests."),
+            Variable(
+                "EVENT_STREAMS",
+                "count",
+                "32",
+                "Event streams each web process keeps open, a thread for each.",
+            ),
             Variable("WORKER_CONCURRENCY", "count", "2", "Syncs that `manage.py up` does at a time."),
+            Variable("DELIVERY_CONCURRENCY", "count", "16", "Webhooks that `manage.py up` sends at a time."),
             Variable(
                 "PROCESS_ROLE", "str", "", "What this process is; set by the product itself (web), not by operators."
             ),
@@ -118,7 +125,25 @@ TOPICS: tuple[Topic, ...] = (
         (
             Variable("SYNC_INTERVAL_SECONDS", "count", "300", "How often a connection is asked for news."),
             Variable(
+                "CRM_SYNC_INTERVAL_SECONDS", "count", "3600", "How often a CRM's contacts and companies are looked at."
+            ),
+            Variable(
                 "MAIL_BACKFILL_DAYS", "int", "0", "How far back the first sync of a mailbox goes; 0 is everything."
+            ),
+            Variable("MAIL_IMPORT_MAX_BYTES", "count", "1073741824", "The largest file of mail that may be imported."),
+            Variable(
+                "EMAIL_LOG_KEEP_DAYS",
+                "int",
+                "0",
+                "Entries of the email logs older than this are removed; 0 keeps them. Counts by day stay.",
+            ),
+            Variable("IDLE_MAILBOXES", "count", "2000", "Mailboxes one `manage.py idle` listens to (IMAP IDLE)."),
+            Variable("IDLE_PER_HOST", "count", "500", "Of them at one mail server."),
+            Variable(
+                "IDLE_REISSUE_SECONDS",
+                "count",
+                "540",
+                "How often such a connection is confirmed; servers end it after 29 minutes, some networks sooner.",
             ),
             Variable(
                 "EGRESS_ALLOW_CIDRS",
@@ -152,6 +177,39 @@ TOPICS: tuple[Topic, ...] = (
             Variable(
                 "GMAIL_API_URL", "url", "https://gmail.googleapis.com", "Origin of the Gmail API, without a path."
             ),
+            Variable(
+                "GMAIL_UNITS_PER_MINUTE",
+                "int",
+                "6000",
+                "Your Google project's quota per user and minute: 15000 if it is from before May 2026; 0: not kept.",
+            ),
+            Variable(
+                "GOOGLE_DRIVE_API_URL",
+                "url",
+                "https://www.googleapis.com",
+                "Origin of the Drive API, without a path.",
+            ),
+            Variable(
+                "GMAIL_PUBSUB_TOPIC",
+                "str",
+                "",
+                "Cloud Pub/Sub topic for Gmail's push, projects/<id>/topics/<name>; without it Gmail is polled only.",
+            ),
+            Variable(
+                "GMAIL_PUSH_SERVICE_ACCOUNT",
+                "str",
+                "",
+                "Service account whose token the topic's push subscription sends; without it no push is believed.",
+            ),
+            Variable(
+                "GMAIL_PUSH_AUDIENCE", "str", "", "Audience of that token; default: the address that is pushed to."
+            ),
+            Variable(
+                "GOOGLE_CERTS_URL",
+                "url",
+                "https://www.googleapis.com/oauth2/v3/certs",
+                "Google's public keys, which sign that token.",
+            ),
         ),
     ),
     Topic(
@@ -175,6 +233,17 @@ TOPICS: tuple[Topic, ...] = (
             Variable(
                 "GRAPH_API_URL", "url", "https://graph.microsoft.com", "Origin of Microsoft Graph, without a path."
             ),
+        ),
+    ),
+    Topic(
+        "Vendors of a workspace's integrations: the origins of their APIs, without a path",
+        (
+            Variable("RESEND_API_URL", "url", "https://api.resend.com", "Resend (docs/providers/resend.md)."),
+            Variable("SENDGRID_API_URL", "url", "https://api.sendgrid.com", "SendGrid (docs/providers/sendgrid.md)."),
+            Variable("SENDGRID_EU_API_URL", "url", "https://api.eu.sendgrid.com", "SendGrid, for accounts in the EU."),
+            Variable("AIRTABLE_API_URL", "url", "https://api.airtable.com", "Airtable (docs/providers/airtable.md)."),
+            Variable("HUBSPOT_API_URL", "url", "https://api.hubapi.com", "HubSpot (docs/providers/hubspot.md)."),
+            Variable("SLACK_API_URL", "url", "https://slack.com", "Slack (docs/providers/slack.md)."),
         ),
     ),
 )

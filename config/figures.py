@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from django.db import DatabaseError, models
 from django.db.models import Count, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from email_sync.models import Submission
-from integrations.models import Connection, SyncRun
-from integrations.services import schedule
+from email_logs.models import EmailLogMirror
+from email_logs.services import outgoing
+from email_sync.models import PushChannel, PushStatus, Submission
+from integrations.models import Connection, Integration, SyncRun
+from integrations.services import delivery_turns, schedule
 
 Samples = Mapping[str, float]
 
@@ -50,10 +53,34 @@ def _connections() -> Samples:
     return counts
 
 
+def _listening() -> Samples:
+    """Of every listening process that lives."""
+    return {"": PushChannel.objects.filter(status=PushStatus.ACTIVE, lease_until__gt=Now()).count()}
+
+
+def _integrations() -> Samples:
+    """Enabled ones, by what their last check said."""
+    rows = Integration.objects.enabled().order_by().values_list("health").annotate(count=Count("pk"))
+    return {str(health): count for health, count in rows}
+
+
 FIGURES = (
     Figure("patchbay_sync_runs", "Sync runs by status.", "status", _counted(SyncRun)),
     Figure("patchbay_connections", "Connections by status.", "status", _connections),
     Figure("patchbay_sends", "Outgoing mail by stage.", "stage", _counted(Submission, "stage")),
+    Figure("patchbay_email_log_mirrors", "Mirrors of email logs by status.", "status", _counted(EmailLogMirror)),
+    Figure("patchbay_push_channels", "Mailboxes by whether changes are told.", "status", _counted(PushChannel)),
+    Figure("patchbay_idle_connections", "Connections to mail servers that listen.", "", _listening),
+    Figure("patchbay_integrations", "Enabled integrations by health.", "health", _integrations),
+    Figure("patchbay_deliveries_due", "Webhooks to be sent now.", "", lambda: {"": delivery_turns.due().count()}),
+    Figure(
+        "patchbay_delivery_lag_seconds",
+        "Age of the oldest due webhook.",
+        "",
+        lambda: {"": delivery_turns.lag_seconds()},
+    ),
+    Figure("patchbay_mail_waiting", "Workspaces' mail that has not left.", "", lambda: {"": outgoing.waiting()}),
+    Figure("patchbay_mail_lag_seconds", "Age of the oldest due mail.", "", lambda: {"": outgoing.lag_seconds()}),
     Figure("patchbay_sync_lag_seconds", "Age of the oldest due sync run.", "", lambda: {"": schedule.lag_seconds()}),
 )
 

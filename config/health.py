@@ -5,20 +5,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.decorators.http import require_safe
+from django.views.decorators.csrf import csrf_exempt
 
 from config.figures import exposition
+from core.api.errors import error_body
 from workspaces.runtime.readiness import parts
 
 
-@require_safe
+def probe(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Reads only. Whoever asks otherwise is a program, so it is told in the API's shape and not by a page."""
+
+    @csrf_exempt  # it would answer first, with its page
+    @wraps(view)
+    def answered(request: HttpRequest) -> HttpResponse:
+        if request.method in ("GET", "HEAD"):
+            return view(request)
+        body = error_body("method_not_allowed", f"Method {request.method} is not allowed.")
+        return JsonResponse(body, status=405, headers={"Allow": "GET, HEAD"})
+
+    return answered
+
+
+@probe
 def healthz(request: HttpRequest) -> JsonResponse:
     """200 while the process answers. It asks nothing else, so a database that is away restarts no web server."""
     return JsonResponse({"status": "ok"})
 
 
-@require_safe
+@probe
 def readyz(request: HttpRequest) -> JsonResponse:
     """200 when every part is ready, else 503 with Retry-After."""
     found = parts()
@@ -30,7 +48,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     return JsonResponse(body, status=200 if ready else 503, headers={} if ready else {"Retry-After": "5"})
 
 
-@require_safe
+@probe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus' text format, version 0.0.4."""
     return HttpResponse(exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -19,8 +19,12 @@ urlpatterns = [
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include("workspaces.urls")),
+    path("api/", include("integrations.workspace_urls")),
+    path("api/", include("email_logs.urls")),
     path("api/v1/integrations/", include("integrations.urls")),
+    path("api/v1/integrations/", include("entities.urls")),
     path("api/v1/integrations/", include("email_sync.urls")),
+    path("api/v1/integrations/", include("calendar_sync.urls")),
     path("admin/", admin.site.urls),
 ]
 

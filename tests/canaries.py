@@ -15,6 +15,7 @@ from io import StringIO
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+import pytest
 from django.conf import settings
 from django.db import connection as database
 from django.http import HttpResponseBase
@@ -104,3 +105,13 @@ def rows() -> Iterator[tuple[str, str]]:
 def messages(body: Any) -> str:
     """A message to the broker, whatever it is packed in."""
     return json.dumps(body, default=repr)
+
+
+class LastingSettings:
+    """Sets settings for as long as a MonkeyPatch lives."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        object.__setattr__(self, "_patch", patch)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        self._patch.setattr(settings, name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from django.db import transaction
 from psycopg import sql
 
 from email_sync.providers import MAIL_PROVIDERS
+from email_sync.services import following
 from email_sync.tests.memory import Memory
 from tests.world import People, make_people
 
@@ -23,6 +25,14 @@ def _static_files_are_looked_up_when_asked_for(settings: Any) -> None:
     """Every test client is a web server of its own: that each of them lists all static files first is half the time of
     a suite that makes hundreds of clients."""
     settings.WHITENOISE_AUTOREFRESH = True
+
+
+@pytest.fixture(autouse=True)
+def _nobody_waits(settings: Any) -> None:
+    """The matrix asks hundreds of times with one token, which lives as long as its module: its rate is not what is
+    looked at here (a process that a test starts reads its own settings)."""
+    settings.THROTTLE_TOKEN_PER_MINUTE = settings.THROTTLE_WORKSPACE_PER_MINUTE = 0
+    settings.THROTTLE_ADDRESS_PER_MINUTE = 0
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +68,18 @@ def people(django_db_setup: None, django_db_blocker: Any) -> Iterator[People]:
 
 
 @pytest.fixture
-def configured(settings: Any) -> None:
-    """Accounts can be connected."""
+def mailboxes_stay(people: People) -> Iterator[None]:
+    """What a test does at the provider is undone as its rows are."""
+    before = copy.deepcopy(Memory.mailboxes)
+    yield
+    Memory.mailboxes.clear()
+    Memory.mailboxes.update(before)
+
+
+@pytest.fixture
+def configured(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accounts can be connected; a stream says what it has to say and ends."""
+    monkeypatch.setattr(following, "LIFE_SECONDS", 0.05)
+    monkeypatch.setattr(following, "TICK_SECONDS", 0.01)
     settings.CONNECTION_CHECKS = {"imap": "integrations.tests.checks.passes"}
     settings.GOOGLE_CLIENT_ID, settings.GOOGLE_CLIENT_SECRET = "client", "secret"

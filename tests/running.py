@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import psutil
 
 from config.env import PROJECT, VARIABLES
 
-WAIT_SECONDS = 40
+WAIT_SECONDS = 120
 
 
 def _free_port() -> int:
@@ -76,6 +78,12 @@ class Product:
         except OSError as error:
             return 0, str(error)
 
+    def stream(self, path: str, token: str) -> http.client.HTTPResponse:
+        """An answer that goes on: read its lines as they come."""
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        line.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        return line.getresponse()
+
     def wait_until(self, happened: Callable[[], bool]) -> bool:
         """Whether it happened in time, while the product ran."""
         deadline = time.monotonic() + WAIT_SECONDS
@@ -93,10 +101,20 @@ class Product:
 
     def children(self) -> dict[str, psutil.Process]:
         """By the word that tells them apart."""
-        words = {"gunicorn": "web", "sync@%h": "sync", "quick@%h": "quick", "beat": "beat", "-D": "postgres"}
+        words = {
+            "gunicorn": "web",
+            "sync@%h": "sync",
+            "quick@%h": "quick",
+            "deliver@%h": "deliver",
+            "beat": "beat",
+            "-D": "postgres",
+            "idle": "idle",
+        }
         found = {}
         for child in psutil.Process(self.process.pid).children():
-            found |= {name: child for word, name in words.items() if word in child.cmdline()}
+            with suppress(psutil.NoSuchProcess):  # a zombie too: it died and its parent has not looked yet
+                line = child.cmdline()
+                found |= {name: child for word, name in words.items() if word in line}
         return found
 
     def stop(self) -> float:

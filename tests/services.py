@@ -1,8 +1,9 @@
 """`make test-services`: looks for the real servers, says plainly what it did not find, and runs what needs them.
 
 PostgreSQL from DATABASE_URL, Redis from REDIS_URL (both default to this machine's), Dovecot from its package, emulate
-from npm. Every test that touches the database runs too, on that PostgreSQL and with that Redis as cache. In CI
-(`CI=true`) nothing may be missing.
+from npm. Tests of the database run here a second time, on that PostgreSQL and with that Redis as cache, where that can
+make a difference: those that commit, and the modules that `tests.real_servers` names with a reason each. The long forms
+are for `make chaos`. In CI (`CI=true`) nothing may be missing.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ import psycopg
 import pytest
 import redis
 
+from tests.real_servers import MARK
+
 DATABASE_URL = os.environ.get("DATABASE_URL") or "postgresql://postgres@127.0.0.1:5432/postgres"
 REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/15"
-SELECTED = "services or django_db"
+SELECTED = f"(services or {MARK}) and not chaos"
+ROOM = 200
+"""Connections for two processes of tests, each with fifty callers or a whole product at once."""
 EMULATE = "emulate@0.11.2"
 """Pinned: `latest` of this name is another program."""
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +34,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def _postgresql() -> str:
     with psycopg.connect(DATABASE_URL, connect_timeout=5) as connection:
         version = connection.info.server_version // 10_000
-    return f"PostgreSQL {version}"
+        row = connection.execute("SELECT current_setting('max_connections')::int").fetchone()
+    assert row is not None
+    few = f", but only {row[0]} connections: fifty callers at once beside a product may be refused"
+    return f"PostgreSQL {version}{few if row[0] < ROOM else ''}"
 
 
 def _redis() -> str:
@@ -61,7 +69,7 @@ LOOKS: dict[str, Callable[[], str]] = {
     "PostgreSQL (DATABASE_URL)": _postgresql,
     "Redis (REDIS_URL)": _redis,
     "Dovecot": _dovecot,
-    "emulate, a third party's imitation of Google and Microsoft": _emulate,
+    "emulate, a third party's imitation of Google, Microsoft and others": _emulate,
 }
 
 

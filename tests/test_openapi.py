@@ -3,6 +3,8 @@ field more and none less."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -15,7 +17,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from tests.test_tenancy import EXPECT, PROTECTED, call, ids_of, unknown_ids
 from tests.world import People, World, tried
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("people", "configured")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("people", "configured", "mailboxes_stay")]
 
 JSON = "application/json"
 
@@ -38,7 +40,7 @@ def operations() -> dict[str, dict[str, Any]]:
 
 
 def _nameless(route: str) -> str:
-    return "/".join("<>" if part.startswith("<") else part for part in route.split("/"))
+    return re.sub(r"<\w+>", "<>", route)
 
 
 def problems(name: str, status: int, body: Any) -> list[str]:
@@ -69,6 +71,8 @@ def _closed(node: Any) -> Any:
 
 def _json(response: Any) -> Any:
     is_json = response.headers.get("Content-Type", "").startswith(JSON)
+    if is_json and response.streaming:
+        return json.loads(response.getvalue())
     return response.json() if is_json else None
 
 

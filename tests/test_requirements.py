@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def _with_their_own(names: list[str]) -> set[str]:
     return found
 
 
+@cache
 def _absent() -> list[str]:
     """Modules that only the packages of the tests bring."""
     lines = (PROJECT / "requirements.txt").read_text().splitlines()

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
+from http.client import HTTPResponse
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
+from core.ids import uuid7
 from tests.running import Product
+from workspaces.runtime.embedded import EmbeddedServer
 
 STOP_SECONDS = 15
 
@@ -84,6 +89,42 @@ def test_command_beside_a_running_product_uses_its_database(product: Product, to
     assert product.get("/readyz")[0] == 200
 
 
+def test_up_tells_a_stream_within_a_second_and_serves_others_meanwhile(product: Product, token: str) -> None:
+    """More streams than one process had threads before; the event is a row that somebody else commits."""
+    streams = [product.stream(STREAM, token) for _ in range(5)]
+    assert {stream.status for stream in streams} == {200}
+    for stream in streams:
+        _line_with(stream, b"event: counts")
+    began = time.monotonic()
+    assert product.get("/api/v1/integrations/connections", token)[0] == 200
+    assert time.monotonic() - began < 10, "the streams have the threads of others"
+    with psycopg.connect(EmbeddedServer(Path(product.environment["DATA_DIR"])).url, autocommit=True) as database:
+        assert min(_told(database, streams) for _ in range(3)) < 1  # the best is the product's, the rest the machine's
+    for stream in streams:
+        stream.close()
+
+
+STREAM = "/api/v1/integrations/email/stream"
+HAPPENS = """
+    INSERT INTO integrations_event (id, type, workspace_id, user_id, payload)
+    SELECT %s, 'sync.failed', workspace_id, user_id, '{}' FROM workspaces_membership
+"""
+
+
+def _told(database: psycopg.Connection, streams: list[HTTPResponse]) -> float:
+    """How long after it happened the last of them knew."""
+    database.execute(HAPPENS, [uuid7()])
+    began = time.monotonic()
+    for stream in streams:
+        _line_with(stream, b"event: sync.failed")
+    return time.monotonic() - began
+
+
+def _line_with(stream: HTTPResponse, words: bytes) -> None:
+    while words not in (line := stream.readline()):
+        assert line, "the stream ended"
+
+
 @pytest.mark.parametrize("name", ["quick", "web", "postgres"])
 def test_up_killed_child_is_started_again(product: Product, token: str, name: str) -> None:
     before = product.children()[name]
@@ -95,9 +136,11 @@ def test_up_killed_child_is_started_again(product: Product, token: str, name: st
 
 def test_up_sigterm_stops_everything_in_time(product: Product, token: str) -> None:
     family = psutil.Process(product.process.pid).children(recursive=True)
+    stream = product.stream(STREAM, token)
     assert product.stop() < STOP_SECONDS
+    assert stream.read().endswith(b"\n\n")  # it ended as it should: no chunk is missing
     assert product.process.returncode == 0
-    assert psutil.wait_procs(family, timeout=2)[1] == []
+    assert psutil.wait_procs(family, timeout=20)[1] == []
     assert "did not stop in time" not in product.output
 
 

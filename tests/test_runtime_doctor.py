@@ -8,9 +8,18 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.utils import timezone
 
-from workspaces.models import Heartbeat
+from config import doctor as config_doctor
+from config import figures
+from core.ids import uuid7
+from email_logs.models import EmailLogTable, OutgoingEmail
+from email_sync.tests.factories import connect
+from integrations.models import Health, Integration
+from workspaces.models import Heartbeat, Workspace
+from workspaces.runtime.findings import ok
 from workspaces.services import periodic
+from workspaces.tests.fixtures import Actor
 
 STRONG = "kT9-vQ2_xW7mZp4RbN8cJ1sLhF6gYdE3aUoVwXqBtCi"
 
@@ -119,3 +128,34 @@ def test_doctor_broker_that_is_away_is_an_error(settings: Any, monkeypatch: pyte
 
     monkeypatch.setattr("kombu.connection.Connection.ensure_connection", away)
     assert "does not answer" in _wrong("broker")["what"]
+
+
+def test_doctor_says_that_nobody_listens_only_where_somebody_could(member: Actor) -> None:
+    assert config_doctor.check_listening() == [ok("push", "no mailbox needs a listening process")]
+    connect(member)
+    [finding] = config_doctor.check_listening()
+    assert finding.level == "warning"
+    assert "manage.py idle" in finding.mend
+    periodic.beat(name="idle")
+    [finding] = config_doctor.check_listening()
+    assert finding.level == "ok"
+
+
+def test_doctor_and_metrics_tell_of_integrations_that_do_not_work(workspace: Workspace) -> None:
+    assert config_doctor.check_integrations() == [ok("integrations", "0 enabled, none known not to work")]
+    Integration.objects.create(
+        workspace=workspace, name="Mailer", type="WEBHOOK", health=Health.FAILING, health_message="It is gone.",
+        failing_since=timezone.now(),
+    )  # fmt: skip
+    [finding] = config_doctor.check_integrations()
+    assert (finding.level, finding.what) == ("warning", f"Mailer of {workspace.name}: It is gone.")
+    assert 'patchbay_integrations{health="failing"} 1' in figures.exposition()
+
+
+def test_doctor_names_providers_that_take_no_mail(workspace: Workspace) -> None:
+    integration = Integration.objects.create(workspace=workspace, name="Mailer", type="EMAIL_PROVIDER")
+    table = EmailLogTable.objects.create(workspace=workspace, integration=integration, failing_since=timezone.now())
+    assert [finding.level for finding in config_doctor.check_mail()] == ["ok"]
+    OutgoingEmail.objects.create(entry_id=uuid7(), workspace=workspace, table=table)
+    [finding] = config_doctor.check_mail()
+    assert (finding.level, "Mailer takes nothing since" in finding.what) == ("warning", True)

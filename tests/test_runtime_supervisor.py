@@ -70,8 +70,8 @@ def _pid(process: subprocess.Popen[str]) -> int:
 
 
 def _ended(pid: int) -> bool:
-    """Whether the process is gone within two seconds; it is not ours, so it cannot be waited for."""
-    deadline = time.monotonic() + 2
+    """Whether the process is gone within twenty seconds; it is not ours, so it cannot be waited for."""
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:
             os.kill(pid, 0)

@@ -27,10 +27,11 @@ from rest_framework.test import APIClient
 from email_sync.services import engine, reading
 from email_sync.tests.scripted import ScriptedImap
 from email_sync.tests.smtp_sink import SmtpSink
-from integrations.models import Connection, OAuthState, SyncRun
+from integrations.models import Connection, Integration, OAuthState, SyncRun
 from integrations.tasks import execute_run, tick
 from simulator.process import Simulator, running
-from tests.canaries import Hunt, forms, listening, messages, rows
+from tests.canaries import Hunt, LastingSettings, forms, listening, messages, rows
+from tests.integration_journey import IntegrationJourney
 from workspaces.models import IdempotencyRecord, Role, User
 from workspaces.services import tokens as api_tokens
 from workspaces.tests.fixtures import make_actor
@@ -67,6 +68,7 @@ class Journey:
         self.google()
         self.broken_code()
         self.imap()
+        IntegrationJourney(self.member.client, self.simulator, self.hunt).go()
         self.commands()
 
     # --- Google -----------------------------------------------------------------------------------------------
@@ -293,19 +295,9 @@ def _pointed_at(simulator: Simulator, patch: pytest.MonkeyPatch) -> Any:
     """Settings that last as long as the module."""
     for name, value in simulator.env().items():
         patch.setattr(product, name, value.split(",") if name == "EGRESS_ALLOW_CIDRS" else value)
-    patch.setattr(product, "MAIL_PROVIDER_SETTINGS", {"google": {"gmailApiUrl": simulator.base_url}})
+    patch.setattr(product, "MAIL_PROVIDER_SETTINGS", {"google": {"gmailApiUrl": simulator.base_url, "quotaUnits": 0}})
     patch.setattr(product, "WHITENOISE_AUTOREFRESH", True, raising=False)
-    return _Settings(patch)
-
-
-class _Settings:
-    """Sets settings for as long as a MonkeyPatch lives."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        object.__setattr__(self, "_patch", patch)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        self._patch.setattr(product, name, value)
+    return LastingSettings(patch)
 
 
 @contextmanager
@@ -366,7 +358,7 @@ def test_journey_brought_every_kind_of_secret_and_looked_everywhere(hunted: Hunt
     assert set(hunted.secrets.values()) >= {
         "API token", "issued token", "vault key", "secret key", "client secret", "OAuth state", "OAuth session",
         "flow cookie", "authorization code", "access_token", "refresh_token", "IMAP password", "SMTP password",
-        "owner's password", "mistyped password",
+        "owner's password", "mistyped password", "integration credential",
     }  # fmt: skip
     places = {place for place, _ in hunted.places}
     assert {"the log", "message to the broker", "manage.py dumpdata", "table integrations_connection"} <= places
@@ -390,6 +382,7 @@ def test_secrets_are_stored_where_they_are_sealed(hunted: Hunt) -> None:
     assert Connection.objects.filter(provider="imap", credentials__isnull=False).exists()
     assert IdempotencyRecord.objects.filter(body__isnull=False).exists()
     assert OAuthState.objects.exists()
+    assert Integration.objects.filter(credentials__isnull=False).exists()
 
 
 def test_broker_folder_holds_no_secret(hunted: Hunt) -> None:

@@ -17,11 +17,43 @@ from django.db import transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from calendar_sync.models import Calendar, CalendarEvent
+from calendar_sync.records import Invited
+from calendar_sync.tests.factories import make_calendar, remote, write
+from core.ids import uuid7
 from core.work import WorkStatus
-from email_sync.models import Attachment, Folder, LocalChange, Message, Submission, Thread
+from email_logs.models import (
+    EmailLogEntry,
+    EmailLogMirror,
+    EmailLogTable,
+    OutgoingEmail,
+    PersonalDataErasure,
+    Suppression,
+)
+from email_sync.models import (
+    Attachment,
+    Folder,
+    LocalChange,
+    MailTransfer,
+    Message,
+    Submission,
+    Thread,
+    TransferChunk,
+)
 from email_sync.tests.factories import MessageFactory, connect
 from email_sync.tests.memory import Mailbox, Memory
-from integrations.models import Connection, OAuthState, SyncCursor, SyncRun
+from entities.models import AddressMatch
+from integrations.models import (
+    Connection,
+    Delivery,
+    DeliveryAttempt,
+    Integration,
+    OAuthState,
+    Purge,
+    SyncCursor,
+    SyncRun,
+)
+from integrations.services import subscriptions
 from workspaces.models import ApiToken, AuditEvent, Membership, Role
 from workspaces.services import tokens
 from workspaces.tests.factories import WorkspaceFactory
@@ -59,13 +91,48 @@ class World:
     thread: Thread
     attachment: Attachment
     submission: Submission
+    draft: Message
     run: SyncRun
     membership: Membership
     token: ApiToken
+    match: AddressMatch
+    export: MailTransfer
+    imported: MailTransfer
+    calendar: Calendar
+    event: CalendarEvent
+    integration: Integration
+    delivery: Delivery
+    suppression: Suppression
+    log_table: EmailLogTable
+    log_entry: EmailLogEntry
+    outgoing: OutgoingEmail
+    mirror: EmailLogMirror
+    erasure: PersonalDataErasure
 
     def ids(self) -> set[str]:
         """Ids of rows nobody else may be shown. A membership's is no secret of its member's."""
-        rows = (self.connection, self.message, self.thread, self.attachment, self.submission, self.run, self.token)
+        rows = (
+            self.connection,
+            self.message,
+            self.thread,
+            self.attachment,
+            self.submission,
+            self.draft,
+            self.calendar,
+            self.event,
+            self.run,
+            self.token,
+            self.match,
+            self.export,
+            self.imported,
+            self.integration,
+            self.delivery,
+            self.suppression,
+            self.log_table,
+            self.log_entry,
+            self.mirror,
+            self.erasure,
+        )
         return {str(row.pk) for row in rows}
 
 
@@ -94,6 +161,12 @@ def make_world(actor: Actor, mark: str) -> World:
         session={"state": mark}, expires_at=timezone.now() + timedelta(minutes=5),
     )  # fmt: skip
     LocalChange.objects.create(connection=connection, message=message, kind="read", value=True)
+    Purge.objects.create(  # as if the connection were going
+        connection_id=connection.pk, workspace=actor.workspace, user=actor.user, provider=mark, before={mark: 1}
+    )
+    integration = _integration(actor, mark)
+    log_entry = _log_entry(integration, mark)
+    calendar, event = _event(connection, mark)
     return World(
         actor=actor,
         mark=mark,
@@ -102,10 +175,86 @@ def make_world(actor: Actor, mark: str) -> World:
         thread=message.thread,
         attachment=attachment,
         submission=_submission(connection, mark),
+        draft=_draft(connection, box, mark),
         run=_run(connection, mark),
         membership=actor.membership,
         token=tokens.issue(by=None, membership=actor.membership, name=mark).row,
+        match=_match(actor, mark),
+        export=_transfer(connection, "export", mark),
+        imported=_transfer(connection, "import", mark),
+        integration=integration,
+        calendar=calendar,
+        event=event,
+        delivery=_delivery(integration, mark),
+        log_table=log_entry.table,
+        log_entry=log_entry,
+        suppression=Suppression.objects.create(
+            workspace=actor.workspace, address=f"{mark}@people.example", reason="manual", words=mark
+        ),
+        outgoing=OutgoingEmail.objects.create(
+            entry_id=log_entry.pk, workspace=actor.workspace, table=log_entry.table, error_code=mark
+        ),
+        mirror=EmailLogMirror.objects.create(integration=integration, trigger="manual", error_message=mark),
+        erasure=PersonalDataErasure.objects.create(
+            workspace=actor.workspace, created_by=actor.user, mark=mark, status=WorkStatus.DONE
+        ),
     )
+
+
+def _event(connection: Connection, mark: str) -> tuple[Calendar, CalendarEvent]:
+    """With somebody every other owner meets too."""
+    calendar = make_calendar(connection, mark, remote_id=f"/{mark}/")
+    person = Invited(f"{mark}@example.com", mark)
+    made = remote(mark, uid=f"{mark}@contract.test", description=mark, location=mark, attendees=(person,))
+    write(calendar, made)
+    return calendar, CalendarEvent.objects.get(calendar=calendar)
+
+
+def _integration(actor: Actor, mark: str) -> Integration:
+    """To an address that may not be reached."""
+    return Integration.objects.create(
+        workspace=actor.workspace,
+        name=mark,
+        type="WEBHOOK",
+        config={"url": "https://127.0.0.1:1/"},
+        credentials={"credentials": {"secret": f"{mark}-secret"}},
+        has_credentials=True,
+        credentials_changed_at=timezone.now(),
+    )
+
+
+def _log_entry(integration: Integration, mark: str) -> EmailLogEntry:
+    table = EmailLogTable.objects.create(workspace=integration.workspace, integration=integration, provider=mark)
+    return EmailLogEntry.objects.create(
+        workspace=integration.workspace, table=table, to=f"{mark}@example.com", sender=mark, subject=mark, error=mark
+    )
+
+
+def _delivery(integration: Integration, mark: str) -> Delivery:
+    """One that was given up after one attempt."""
+    subscriptions.begin(integration)
+    made = Delivery.objects.create(
+        workspace_id=integration.workspace_id, integration=integration, event_id=uuid7(), event_type="email.sent",
+        event_at=timezone.now(), body=mark, status=WorkStatus.FAILED, attempt_count=1, finished_at=timezone.now(),
+    )  # fmt: skip
+    DeliveryAttempt.objects.create(delivery=made, number=1, error=mark, excerpt=mark)
+    return made
+
+
+def _match(actor: Actor, mark: str) -> AddressMatch:
+    address = f"{mark}@people.example"
+    return AddressMatch.objects.create(
+        workspace=actor.workspace, address=address, address_key=address, entity_type="contact", entity_id=mark,
+        created_by=actor.user,
+    )  # fmt: skip
+
+
+def _transfer(connection: Connection, kind: str, mark: str) -> MailTransfer:
+    made = MailTransfer.objects.create(
+        connection=connection, kind=kind, status=WorkStatus.DONE, chunks=1, size=len(mark), problems=[[1, mark]]
+    )
+    TransferChunk.objects.create(transfer=made, number=0, data=mark.encode())
+    return made
 
 
 def _submission(connection: Connection, mark: str) -> Submission:
@@ -117,6 +266,21 @@ def _submission(connection: Connection, mark: str) -> Submission:
         recipients=[f"{mark}@example.com"],
         subject=mark,
     )
+
+
+def _draft(connection: Connection, box: Mailbox, mark: str) -> Message:
+    """One that was written elsewhere."""
+    raw = (
+        f"From: {mark} <{connection.account_email}>\r\nTo: {mark}@example.com\r\nSubject: {mark}\r\n"
+        f"Message-ID: <{mark}-draft@contract.test>\r\n\r\n{mark}\r\n"
+    )
+    stored = box.append(raw.encode(), "drafts", read=True)
+    return MessageFactory(
+        connection=connection, remote_id=stored.remote_id, stream="drafts", folder_ids=["drafts"], subject=mark,
+        in_inbox=False, in_drafts=True, from_email=connection.account_email, from_name=mark, snippet=mark,
+        recipients={"to": [["", f"{mark}@example.com"]], "cc": [], "bcc": []},
+        thread__subject=mark, message_id=f"{mark}-draft@contract.test", body={"text": mark},
+    )  # fmt: skip
 
 
 def _run(connection: Connection, mark: str) -> SyncRun:

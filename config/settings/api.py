@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ("REST_FRAMEWORK", "SPECTACULAR_SETTINGS", "THROTTLE_TOKEN_PER_MINUTE", "THROTTLE_WORKSPACE_PER_MINUTE")
+__all__ = (
+    "REST_FRAMEWORK",
+    "SPECTACULAR_SETTINGS",
+    "THROTTLE_ADDRESS_PER_MINUTE",
+    "THROTTLE_TOKEN_PER_MINUTE",
+    "THROTTLE_WORKSPACE_PER_MINUTE",
+)
 
 THROTTLE_TOKEN_PER_MINUTE = 600
 THROTTLE_WORKSPACE_PER_MINUTE = 3000
+THROTTLE_ADDRESS_PER_MINUTE = 12_000
+"""Of providers' notifications, which carry no token."""
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["workspaces.authentication.BearerAuthentication"],
@@ -37,9 +45,15 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": r"/api/",
     "ENUM_NAME_OVERRIDES": {
+        "MatchSource": "entities.serializers.MATCH_SOURCES",
+        "SourceEnum": "email_logs.sources.SOURCES",
+        "DeliveredOrFailed": "email_logs.columns.STATUSES",
+        "MailState": "email_logs.states.State",
         "ConnectionStatus": "integrations.models.ConnectionStatus",
         "RunStatus": "core.work.WorkStatus",
         "SyncStatus": "integrations.services.standing.SyncStatus",
+        "SeenAs": "email_sync.serializers.timelines.SEEN_AS",
+        "Visibility": "integrations.models.Visibility",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -35,11 +35,14 @@ __all__ = (
     "CELERY_WORKER_MAX_TASKS_PER_CHILD",
     "CELERY_WORKER_PREFETCH_MULTIPLIER",
     "CELERY_WORKER_SEND_TASK_EVENTS",
+    "DELIVERY_TICK_SECONDS",
     "SYNC_TICK_SECONDS",
 )
 
 SYNC_TICK_SECONDS = 5
 """How often due runs are started and silent ones rung again."""
+DELIVERY_TICK_SECONDS = 2
+"""How often webhooks and workspaces' mail are looked for that nobody sends."""
 
 _FOLDER = DATA_DIR / "broker"
 
@@ -78,9 +81,22 @@ CELERY_BROKER_URL = _url or "filesystem://localhost"
 CELERY_BROKER_TRANSPORT = None if _url else "config.broker:Transport"
 CELERY_BROKER_TRANSPORT_OPTIONS = _in_redis() if _url else _in_folder()
 CELERY_TASK_DEFAULT_QUEUE = "quick"
-CELERY_TASK_QUEUES = tuple(Queue(name, Exchange(name), routing_key=name) for name in ("quick", "sync"))
-CELERY_TASK_ROUTES = {"integrations.tasks.execute_run": {"queue": "sync"}}
-"""Slices of a sync run for a while; ticks, heartbeats and mail that is being sent must not wait behind them."""
+CELERY_TASK_QUEUES = tuple(Queue(name, Exchange(name), routing_key=name) for name in ("quick", "sync", "deliver"))
+CELERY_TASK_ROUTES = {
+    "integrations.tasks.execute_run": {"queue": "sync"},
+    "integrations.tasks.deliver": {"queue": "deliver"},
+    "integrations.tasks.run_purge": {"queue": "sync"},
+    "integrations.tasks.run_contact_sync": {"queue": "sync"},
+    "integrations.tasks.check_integrations": {"queue": "sync"},
+    "email_logs.tasks.follow": {"queue": "sync"},
+    "email_logs.tasks.send_mail": {"queue": "deliver"},
+    "email_logs.tasks.run_erasure": {"queue": "sync"},
+    "email_logs.tasks.run_mirror": {"queue": "sync"},
+    "email_sync.tasks.apply_scope": {"queue": "sync"},
+    "email_sync.tasks.run_transfer": {"queue": "sync"},
+}
+"""Slices run for a while; ticks, heartbeats and mail that is being sent must not wait behind them, nor webhooks and
+workspaces' mail, which wait for whatever answers them and so have a queue of their own."""
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 CELERY_TASK_SERIALIZER = "json"
@@ -105,8 +121,14 @@ def _every(seconds: float, task: str) -> dict[str, Any]:
 CELERY_BEAT_SCHEDULE = {
     # Twice per slot: a beat that is a little late must not skip one.
     "runs": _every(SYNC_TICK_SECONDS / 2, "integrations.tasks.tick"),
+    "webhooks": _every(DELIVERY_TICK_SECONDS / 2, "integrations.tasks.tick_deliveries"),
+    "workspaces' mail": _every(DELIVERY_TICK_SECONDS / 2, "email_logs.tasks.tick_mail"),
     "outgoing mail": _every(SYNC_TICK_SECONDS / 2, "email_sync.tasks.tick"),
     "heartbeat": _every(10, "workspaces.tasks.heartbeat"),
     "grants and old runs": _every(3600, "integrations.tasks.daily"),
+    "integrations": _every(30, "integrations.tasks.check_integrations"),
+    "email logs": _every(30, "email_logs.tasks.follow"),
+    "mirrors of email logs": _every(SYNC_TICK_SECONDS, "email_logs.tasks.tick_mirrors"),
+    "calendars": _every(600, "calendar_sync.tasks.hourly"),
     "mail housekeeping": _every(3600, "email_sync.tasks.daily"),
 }

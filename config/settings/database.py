@@ -37,7 +37,7 @@ def _database() -> dict[str, Any]:
     web = env.read("PROCESS_ROLE") == "web"
     options = {**address.get("OPTIONS", {}), "application_name": f"patchbay-{'web' if web else 'command'}"}
     if web:
-        options["pool"] = {"min_size": 1, "max_size": 6, "timeout": 10}  # four threads, and a little air
+        options["pool"] = {"min_size": 1, "max_size": 10, "timeout": 10}  # four threads, streams that read, air
         options["options"] = f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"
     return {
         **address,

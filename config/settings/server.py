@@ -11,7 +11,9 @@ __all__ = (
     "APPEND_SLASH",
     "CORS_ALLOWED_ORIGINS",
     "DEBUG",
+    "DELIVERY_CONCURRENCY",
     "DOCTOR_CHECKS",
+    "EVENT_STREAMS",
     "FORMAT_MODULE_PATH",
     "LANGUAGE_CODE",
     "MIDDLEWARE",
@@ -31,7 +33,9 @@ DEBUG: bool = env.read("DEBUG")
 PORT: int = env.read("PORT")
 PUBLIC_URL: str = env.read("PUBLIC_URL") or f"http://127.0.0.1:{PORT}"
 WEB_WORKERS: int = env.read("WEB_WORKERS")
+EVENT_STREAMS: int = env.read("EVENT_STREAMS")
 WORKER_CONCURRENCY: int = env.read("WORKER_CONCURRENCY")
+DELIVERY_CONCURRENCY: int = env.read("DELIVERY_CONCURRENCY")
 ALLOWED_HOSTS = sorted(
     {"127.0.0.1", "localhost", "[::1]", str(urlsplit(PUBLIC_URL).hostname), *env.read("ALLOWED_HOSTS")}
 )
@@ -86,5 +90,8 @@ DOCTOR_CHECKS = (
     "workspaces.runtime.checks.check_public_url",
     "config.doctor.check_providers",
     "config.doctor.check_provider_addresses",
+    "config.doctor.check_listening",
+    "config.doctor.check_integrations",
+    "config.doctor.check_mail",
 )
 """Callables that return `workspaces.runtime.findings.Finding`s, in the order `manage.py doctor` prints them."""

@@ -75,17 +75,21 @@ def test_readyz_without_a_database_names_it_and_asks_no_further(
 
 @pytest.mark.django_db
 def test_metrics_costs_one_query_per_figure(client: Client, django_assert_num_queries: Any) -> None:
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(12):
         answer = client.get("/metrics")
     assert answer["Content-Type"].startswith("text/plain; version=0.0.4")
     lines = answer.content.decode().splitlines()
     assert "patchbay_up 1" in lines
     assert "patchbay_sync_lag_seconds 0" in lines
+    assert {"patchbay_deliveries_due 0", "patchbay_delivery_lag_seconds 0"} <= set(lines)
+    assert {"patchbay_mail_waiting 0", "patchbay_mail_lag_seconds 0"} <= set(lines)
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-def test_probes_refuse_what_is_no_reading(client: Client, path: str) -> None:
-    assert client.post(path).status_code == 405
+def test_probes_refuse_what_is_no_reading_in_the_api_s_shape(path: str) -> None:
+    answer = Client(enforce_csrf_checks=True).post(path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert answer.headers["Allow"] == "GET, HEAD"
 
 
 def test_unknown_api_path_is_404_in_the_api_s_shape(client: Client) -> None:

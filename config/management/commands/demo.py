@@ -1,6 +1,8 @@
-"""`manage.py demo`: the whole product beside the provider simulator, with two mailboxes connected and syncing.
+"""`manage.py demo`: the whole product beside the provider simulator, with three mailboxes connected and syncing and an
+integration of each type.
 
-Everything the demo does goes through the HTTP API, as a client would. State lives in `.demo/`, made anew each time.
+Everything the demo does goes through the HTTP API, as a client would; only the past of its email logs is written
+beside it. State lives in `.demo/`, made anew each time.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from config import env
+from config.management import demo_integrations
 from simulator.process import Simulator, running
 from simulator.visitor import Visitor
 from workspaces.runtime import product as runtime
@@ -26,9 +29,8 @@ from workspaces.runtime.processes import dies_with_parent
 
 OWNER = "owner@demo.example"
 PASSWORD = "demo-owner-password"  # noqa: S105 - printed on every start; the demo listens on the loopback only
-MAILBOXES = {"ada@demo.example": 2000, "ben@demo.example": 500}
-MICROSOFT_ACCOUNT = "cleo@demo.example"
-"""Nobody has connected it yet: the console's button does."""
+MAILBOXES = {"ada@demo.example": ("google", 2000), "ben@demo.example": ("google", 500)}
+MAILBOXES |= {"cleo@demo.example": ("microsoft", 400)}
 NEWS_EVERY_SECONDS = 20
 READY_SECONDS = 90
 
@@ -45,9 +47,8 @@ class Command(BaseCommand):
         shutil.rmtree(folder, ignore_errors=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
         with running() as simulator:
-            for email, messages in MAILBOXES.items():
-                simulator.create_account("google", email, messages=messages, until="now")
-            simulator.create_account("microsoft", MICROSOFT_ACCOUNT)
+            for email, (vendor, messages) in MAILBOXES.items():
+                simulator.create_account(vendor, email, messages=messages, until="now")
             surroundings = self._surroundings(simulator, str(folder))
             product = subprocess.Popen(
                 [sys.executable, "manage.py", "up"],
@@ -81,10 +82,16 @@ class Command(BaseCommand):
             cwd=settings.BASE_DIR, env=surroundings, check=True, capture_output=True, text=True,
         ).stdout.strip()  # fmt: skip
         visitor = Visitor(url, token)
-        for email in MAILBOXES:
-            visitor.connect_google(simulator, email)
+        for email, (vendor, _) in MAILBOXES.items():
+            visitor.connect(simulator, vendor, email)
+        integrated = demo_integrations.integrate(visitor, simulator, next(iter(MAILBOXES)))
+        subprocess.run(
+            [sys.executable, "manage.py", "demo_log", "--email", OWNER],
+            cwd=settings.BASE_DIR, env=surroundings, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
         self.stdout.write(
             f"\nThe demo is up. Its mailboxes are syncing: {', '.join(MAILBOXES)}.\n"
+            f"Integrations: {', '.join(name for name, works, _ in integrated if works)}.\n"
             f"  Console    {url}/admin/   {OWNER} / {PASSWORD}\n"
             f"  API docs   {url}/api/docs\n"
             f"  Simulator  {simulator.base_url}/_control/health\n"
