@@ -1,9 +1,10 @@
-"""What `.ci/run` does about tests that fail in the crowd of a whole run: a few are run once more, each alone.
+"""What `.ci/run` does about tests that fail in the crowd of a whole run: the files of a few are run once more, alone.
 
-Nothing is hidden: the run says UNSTEADY with what the first failure said, and passes only where every one of them
-passes now. `make test` and `make test-services` themselves stay strict. Two sides: a plugin of pytest that writes down
-how a run ended (`-p tests.steadiness --verdict=FILE`), and a program that judges it
-(`python -m tests.steadiness FILE COMMAND…`, where COMMAND followed by a test's id runs that test).
+A file and not a test, because some files tell one story from test to test. Nothing is hidden: the run says UNSTEADY
+with what the first failure said, and passes only where everything in those files passes now. `make test` and
+`make test-services` themselves stay strict. Two sides: a plugin of pytest that writes down how a run ended
+(`-p tests.steadiness --verdict=FILE`), and a program that judges it (`python -m tests.steadiness FILE COMMAND…`, where
+COMMAND followed by a test file runs that file).
 """
 
 from __future__ import annotations
@@ -66,18 +67,22 @@ def passes_alone(failed: dict[str, str], again: Callable[[str], bool]) -> bool:
         return False
     for number, (test, words) in enumerate(failed.items(), 1):
         print(f"\n{'═' * 100}\nUNSTEADY {number} of {len(failed)}: {test}\nfirst failed with\n{'═' * 100}\n{words}\n")
-    print(f"{'═' * 100}\nonce more, each alone\n{'═' * 100}", flush=True)
-    passed = {test: again(test) for test in failed}
-    for test, well in passed.items():
-        print(f"UNSTEADY {'and passed alone' if well else 'and FAILED AGAIN'}: {test}", flush=True)
+    print(f"{'═' * 100}\nonce more, each of their files alone\n{'═' * 100}", flush=True)
+    passed = {file: again(file) for file in dict.fromkeys(map(_file, failed))}
+    for test in failed:
+        print(f"UNSTEADY {'and passed alone' if passed[_file(test)] else 'and FAILED AGAIN'}: {test}", flush=True)
     return all(passed.values())
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def main(arguments: Sequence[str]) -> int:
     """0 where the failures of the run do not stand."""
     file, *command = arguments
     failed = failures(Path(file))
-    return 0 if passes_alone(failed, lambda test: subprocess.run([*command, test]).returncode == 0) else 1
+    return 0 if passes_alone(failed, lambda tests: subprocess.run([*command, tests]).returncode == 0) else 1
 
 
 if __name__ == "__main__":

@@ -98,7 +98,8 @@ def enabled_types(connection: Connection) -> list[str]:
 
 
 def start(*, connection: Connection, type: str, trigger: str) -> SyncRun:
-    """Queue a run, or give back the one under way (brought forward if it was waiting).
+    """Queue a run, or give back the one under way: brought forward if it was waiting, and to look once more if it is
+    being worked on. So whoever is given a run may rely on it having seen all that was there when they asked.
 
     Conflict where the connection is paused, NeedsReauth where its grant is dead, UnsupportedOperation where its
     provider has no such sync. The caller rings it after commit (`integrations.tasks.ring`).
@@ -120,6 +121,7 @@ def start(*, connection: Connection, type: str, trigger: str) -> SyncRun:
     waiting.exclude(error_code=ProviderRateLimited.default_code).update(next_attempt_at=Now(), rung_at=None)
     if trigger == ACCEPT_REMOVALS:
         active.update(trigger=trigger)
+    active.filter(status=WorkStatus.RUNNING).update(next_attempt_at=Now())  # read by _asked_meanwhile
     return active.first() or start(connection=connection, type=type, trigger=trigger)
 
 
@@ -170,10 +172,12 @@ def execute(run_id: object) -> bool:
 
 
 def _after_slice(run: SyncRun, connection: Connection, *, more: bool) -> bool:
-    if more or _agreed_meanwhile(run):
-        run.retry(after_seconds=0, attempts=0, rung_at=Now())
-        return True
-    run.finish()
+    with transaction.atomic():
+        run.hold(lease_seconds=LEASE_SECONDS)  # who asks now waits, and is given a run of their own
+        if more or _asked_meanwhile(run):
+            run.retry(after_seconds=0, attempts=0, rung_at=Now())
+            return True
+        run.finish()
     incidents.works_again(connection)
     Connection.objects.filter(pk=connection.pk).update(last_synced_at=Now())
     states = SyncState.objects.filter(connection=connection, type=run.type)
@@ -184,9 +188,10 @@ def _after_slice(run: SyncRun, connection: Connection, *, more: bool) -> bool:
     return False
 
 
-def _agreed_meanwhile(run: SyncRun) -> bool:
-    """The user agreed to a removal while the slice worked, which did not know: one more slice."""
-    return run.trigger != ACCEPT_REMOVALS and SyncRun.objects.filter(pk=run.pk, trigger=ACCEPT_REMOVALS).exists()
+def _asked_meanwhile(run: SyncRun) -> bool:
+    """Somebody was given this run while the slice worked, which may have looked too early for them (`start`), or did
+    not know yet that its user agreed to a removal: one more slice."""
+    return SyncRun.objects.filter(pk=run.pk, next_attempt_at__gt=run.next_attempt_at).exists()
 
 
 def _after_error(run: SyncRun, connection: Connection, error: Exception) -> None:

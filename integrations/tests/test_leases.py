@@ -158,6 +158,60 @@ def test_agreement_given_while_a_slice_works_is_not_lost(behave: Any) -> None:
     assert run.status == WorkStatus.DONE
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("trigger", ["user", "scope", "change"])
+def test_run_given_to_somebody_while_it_works_looks_once_more(behave: Any, trigger: str) -> None:
+    """What changed before they asked may be in a folder that the slice has passed already."""
+    connection = ConnectionFactory()
+    run = start(connection)
+    looks: list[SyncRun] = []
+
+    def asked_meanwhile(held: SyncRun) -> bool:
+        looks.append(held)
+        if len(looks) == 1:
+            assert start(connection, trigger) == run
+        return False
+
+    behave(asked_meanwhile)
+    assert sync_runs.execute(run.pk)
+    run.refresh_from_db()
+    assert run.status == WorkStatus.QUEUED
+    assert not sync_runs.execute(run.pk)
+    run.refresh_from_db()
+    assert (len(looks), run.status) == (2, WorkStatus.DONE)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_asks_while_a_run_ends_is_given_a_run_that_has_not_looked(
+    behave: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = ConnectionFactory()
+    run = start(connection)
+    given: list[SyncRun] = []
+
+    def ask() -> None:
+        try:
+            given.append(start(connection))
+        finally:
+            database.close()
+
+    asking = threading.Thread(target=ask)
+    finish = SyncRun.finish
+
+    def slow_finish(held: SyncRun, **columns: object) -> None:
+        asking.start()
+        _wait_until_somebody_waits()
+        finish(held, **columns)
+
+    behave(lambda held: False)
+    monkeypatch.setattr(SyncRun, "finish", slow_finish)
+    assert not sync_runs.execute(run.pk)
+    asking.join(20)
+    [new] = given
+    assert new.pk != run.pk
+    assert new.status == WorkStatus.QUEUED
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("end", ["pause", "disconnect"])
 def test_connection_can_be_ended_while_a_page_is_written(end: str) -> None:
