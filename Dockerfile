@@ -21,6 +21,7 @@ COPY integrations integrations
 COPY email_logs email_logs
 COPY email_sync email_sync
 COPY calendar_sync calendar_sync
+COPY documents documents
 RUN python -m compileall -q .
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DATA_DIR=/data ENV_FILE= HOME=/tmp
 USER patchbay

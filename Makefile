@@ -9,7 +9,7 @@ SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # More options of pytest for one run: `make test ALSO="-x --durations=20"`.
 ALSO ?=
 STAMPS := $(VENV)/.stamps
-SOURCES := config core workspaces entities integrations email_logs email_sync calendar_sync simulator tests benchmarks manage.py conftest.py
+SOURCES := config core workspaces entities integrations email_logs email_sync calendar_sync documents simulator tests benchmarks manage.py conftest.py
 .DEFAULT_GOAL := help
 .PHONY: help run demo test gates lint format types imports migrations schema schema-fresh test-services chaos bench clean
 

@@ -154,6 +154,23 @@ TOPICS: tuple[Topic, ...] = (
         ),
     ),
     Topic(
+        "Documents (docs/documents.md)",
+        (
+            Variable("DOCUMENT_STORAGE", "str", "local", "local (in DATA_DIR) or s3 (any S3-compatible store)."),
+            Variable("DOCUMENT_MAX_BYTES", "count", "104857600", "The largest document that is taken."),
+            Variable(
+                "DOCUMENT_ALLOWED_TYPES", "list", "", "Types that are taken: application/pdf,image/*; default all."
+            ),
+            Variable("DOCUMENT_QUOTA_BYTES", "int", "0", "How much a workspace may store; 0 is not limited."),
+            Variable("S3_BUCKET", "str", "", "The bucket, which must exist and should not be public."),
+            Variable("S3_ENDPOINT_URL", "url", "", "The store as the product reaches it; default: Amazon's."),
+            Variable("S3_PUBLIC_ENDPOINT_URL", "url", "", "The store as browsers reach it; default: the same."),
+            Variable("S3_REGION", "str", "us-east-1", "The region requests are signed for."),
+            Variable("S3_ACCESS_KEY_ID", "str", "", "Access key that may get, put, delete and list in the bucket."),
+            Variable("S3_SECRET_ACCESS_KEY", "secret", "", "Its secret."),
+        ),
+    ),
+    Topic(
         "Google (docs/providers/google.md)",
         (
             Variable("GOOGLE_CLIENT_ID", "str", "", "OAuth client of type Web application."),

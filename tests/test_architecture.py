@@ -23,6 +23,7 @@ APPS = (
     "email_logs",
     "email_sync",
     "calendar_sync",
+    "documents",
     "simulator",
 )
 PRODUCT = tuple(app for app in APPS if app != "simulator")

@@ -6,6 +6,7 @@ from config.settings.apps import *  # noqa: F403
 from config.settings.cache import *  # noqa: F403
 from config.settings.celery import *  # noqa: F403
 from config.settings.database import *  # noqa: F403
+from config.settings.documents import *  # noqa: F403
 from config.settings.keys import *  # noqa: F403
 from config.settings.logs import *  # noqa: F403
 from config.settings.paths import *  # noqa: F403

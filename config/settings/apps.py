@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "email_logs",
     "email_sync",
     "calendar_sync",
+    "documents",
 ]
 
 AUTH_USER_MODEL = "workspaces.User"

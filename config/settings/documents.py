@@ -1,0 +1,36 @@
+"""Documents: where their bytes lie, and how many and which are taken (CONTRACT 2)."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ImproperlyConfigured
+
+from config import env
+
+__all__ = (
+    "DOCUMENT_ALLOWED_TYPES",
+    "DOCUMENT_MAX_BYTES",
+    "DOCUMENT_QUOTA_BYTES",
+    "DOCUMENT_STORAGE",
+    "S3_ACCESS_KEY_ID",
+    "S3_BUCKET",
+    "S3_ENDPOINT_URL",
+    "S3_PUBLIC_ENDPOINT_URL",
+    "S3_REGION",
+    "S3_SECRET_ACCESS_KEY",
+)
+
+DOCUMENT_STORAGE: str = env.read("DOCUMENT_STORAGE")
+if DOCUMENT_STORAGE not in ("local", "s3"):
+    raise ImproperlyConfigured("DOCUMENT_STORAGE must be local or s3.")
+DOCUMENT_MAX_BYTES: int = env.read("DOCUMENT_MAX_BYTES")
+DOCUMENT_ALLOWED_TYPES: list[str] = [item.lower() for item in env.read("DOCUMENT_ALLOWED_TYPES")]
+"""Patterns of media types; empty: all."""
+DOCUMENT_QUOTA_BYTES: int = env.read("DOCUMENT_QUOTA_BYTES")
+"""Of one workspace; 0 or less: none."""
+
+S3_BUCKET: str = env.read("S3_BUCKET")
+S3_ENDPOINT_URL: str = env.read("S3_ENDPOINT_URL")
+S3_PUBLIC_ENDPOINT_URL: str = env.read("S3_PUBLIC_ENDPOINT_URL")
+S3_REGION: str = env.read("S3_REGION")
+S3_ACCESS_KEY_ID: str = env.read("S3_ACCESS_KEY_ID")
+S3_SECRET_ACCESS_KEY: str = env.read("S3_SECRET_ACCESS_KEY")

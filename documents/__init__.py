@@ -1,0 +1,1 @@
+"""Documents of a workspace: uploaded by presigned URL, verified, linked to CRM entities, downloaded as attachments."""

@@ -1,0 +1,1 @@
+"""What a service of documents promises is in its module."""

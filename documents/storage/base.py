@@ -1,0 +1,115 @@
+"""What every store of documents is: keys and plain values in, frozen records out.
+
+A store knows no database, has no retry loop and logs no content; it reads its settings and nothing else. One instance
+serves all threads of a process. It raises `core.errors`: ProviderUnavailable where it is down (the caller answers 503
+and loses nothing), NotConfigured where a setting is missing, ProviderError where it answers what it should not.
+
+Glossary: a *key* names an object and is made by the server (`documents.keys`); it begins with the workspace's id. A
+client uploads to an *upload key*; confirming promotes the object to its *final key*, which no upload URL was ever made
+for, so an old URL cannot change a document.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar
+
+CHUNK = 256 * 1024
+"""How much of an object is in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What a client sends its bytes with. The URL is a capability: `repr` does not show it."""
+
+    method: str
+    """"PUT" (the body is the file) or "POST" (a form: `fields` first, the file last, named "file")."""
+    url: str = field(repr=False)
+    expires_at: datetime
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """To be sent exactly so."""
+    fields: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Where an object can be had until then."""
+
+    url: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What a store says of an object."""
+
+    size: int
+    content_type: str
+    """As it was uploaded; "" where the store keeps none. Never believed."""
+    sha256: str
+    """In hexadecimal, lower case, of the whole object; "" where the store does not know it and it has to be read."""
+    modified_at: datetime
+    etag: str = ""
+
+
+class Store(ABC):
+    """One place for objects."""
+
+    key: ClassVar[str]
+    """The value of DOCUMENT_STORAGE; the registry checks it."""
+    is_public: ClassVar[bool] = False
+    """Clients speak to another server than the product, at `public_endpoint`."""
+
+    @property
+    @abstractmethod
+    def public_endpoint(self) -> str:
+        """The origin that upload and download URLs begin with."""
+
+    @abstractmethod
+    def upload(
+        self, key: str, *, content_type: str, size: int | None, sha256: str, max_bytes: int, expires_at: datetime
+    ) -> Upload:
+        """A way to send one object to `key`, an upload key. Where `size` is known the store refuses any other length,
+        else anything longer than `max_bytes`; it refuses another content type, and other bytes where `sha256` (in
+        hexadecimal) is not "". Makes no call."""
+
+    @abstractmethod
+    def stat(self, key: str) -> Stat | None:
+        """None where there is no such object."""
+
+    @abstractmethod
+    def read(self, key: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes from `start` up to and without `end`, in parts of at most `CHUNK`. RemoteMissing, at the first
+        part, where there is no such object."""
+
+    @abstractmethod
+    def write(self, key: str, chunks: Iterable[bytes], *, content_type: str) -> None:
+        """Write an object of the server's own, whole or not at all; memory stays flat. Replaces."""
+
+    @abstractmethod
+    def promote(self, upload_key: str, key: str, *, etag: str = "") -> None:
+        """The uploaded object becomes `key`, whole or not at all. Done twice is done once; where it is `key` already
+        nothing happens. `etag` is the `Stat`'s that was checked: RemoteChanged where the object is another by now.
+        RemoteMissing where neither is there."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Gone; also where it was not there."""
+
+    @abstractmethod
+    def download(
+        self, key: str, *, file_name: str, content_type: str, inline: bool = False, expires_at: datetime
+    ) -> Download:
+        """A URL anybody may use until then: an attachment with a name by RFC 5987, unless `inline`, which the caller
+        grants to images and PDF only. Makes no call."""
+
+    @abstractmethod
+    def keys(self, prefix: str, *, older_than: datetime) -> Iterator[str]:
+        """Every key that begins with `prefix` and was last changed before then, in the order of the keys."""
+
+    @abstractmethod
+    def check(self) -> tuple[bool, str]:
+        """Write, read and delete a probe; a sentence that says what is wrong and how to mend it. Never raises."""
