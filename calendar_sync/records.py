@@ -16,6 +16,10 @@ PUBLIC, PRIVATE, CONFIDENTIAL = "public", "private", "confidential"
 NEEDS_ACTION, ACCEPTED, DECLINED = "needsAction", "accepted", "declined"
 RESPONSES = (NEEDS_ACTION, ACCEPTED, DECLINED, TENTATIVE)
 
+NOTIFY_ALL, NOTIFY_EXTERNAL, NOTIFY_NONE = "all", "externalOnly", "none"
+NOTIFY = (NOTIFY_ALL, NOTIFY_EXTERNAL, NOTIFY_NONE)
+"""Whom a provider tells of a write by mail."""
+
 NO_EVENT = "This is no event but a task or a note."
 """The `problem` of a resource that nobody misses here."""
 
@@ -124,6 +128,38 @@ class RemoteResource:
     problem: str = ""
     series_remote_id: str = ""
     """Remote id of the master where the provider stores changed occurrences apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventDraft:
+    """An event as it shall be, for a provider to write."""
+
+    span: Span
+    title: str = ""
+    description: str = ""
+    location: str = ""
+    attendees: tuple[Invited, ...] = ()
+    """Whom the provider invites; the account itself need not be among them."""
+    recurrence: Recurrence = field(default_factory=Recurrence)
+    visibility: str = PUBLIC
+    busy: bool = True
+    conference: bool = False
+    """The provider shall make a conference link of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a write is about, and the version of it that its caller has seen."""
+
+    remote_id: str
+    """Of the event or the series; of a changed occurrence its own, where the provider stores those apart."""
+    etag: str = ""
+    raw: str = field(repr=False, default="")
+    """As the provider gave it last."""
+    series_remote_id: str = ""
+    """Of the series, where `remote_id` is a changed occurrence's own."""
+    recurrence_key: str = ""
+    """`key_of` the original start of the occurrence that is meant; "" for the whole."""
 
 
 @dataclass(frozen=True, slots=True)

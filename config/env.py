@@ -201,6 +201,12 @@ TOPICS: tuple[Topic, ...] = (
                 "Your Google project's quota per user and minute: 15000 if it is from before May 2026; 0: not kept.",
             ),
             Variable(
+                "GOOGLE_CALENDAR_API_URL",
+                "url",
+                "https://www.googleapis.com",
+                "Origin of the Calendar API, without a path.",
+            ),
+            Variable(
                 "GOOGLE_DRIVE_API_URL",
                 "url",
                 "https://www.googleapis.com",

@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from calendar_sync.records import ChangePage, ListingPage, RemoteCalendar, RemoteResource
+from core.errors import BudgetSpent, ProviderRateLimited
+from core.metering import Meter, Quota, Unmetered
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class CalendarAccount:
     """Not secret, as the connection stores them: addresses, user names, API origin."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Passwords by name ("caldavPassword"); empty for OAuth accounts."""
+    meter: Meter = field(default_factory=Unmetered, repr=False, compare=False)
 
 
 class CalendarProvider(ABC):
@@ -37,6 +40,8 @@ class CalendarProvider(ABC):
     """The connection provider this serves; the registry checks it."""
     fetch_batch: ClassVar[int] = 50
     """How many resources one `fetch` is best asked for."""
+    quota: ClassVar[Quota | None] = None
+    """What `account.meter` keeps; None where the provider names no budget."""
 
     def __init__(self, account: CalendarAccount) -> None:
         self.account = account
@@ -47,6 +52,8 @@ class CalendarProvider(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, ProviderRateLimited) and not isinstance(error, BudgetSpent):
+            self.account.meter.throttled(error.retry_after)
         self.close()
 
     def close(self) -> None:  # noqa: B027 - a provider without connections has nothing to give back

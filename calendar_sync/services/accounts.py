@@ -6,13 +6,17 @@ Used by the engine and by whatever asks the provider for somebody. No transactio
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TypeVar
+
+from django.conf import settings
 
 from calendar_sync.providers import CALENDAR_PROVIDERS
 from calendar_sync.providers.base import CalendarAccount, CalendarProvider
 from core.errors import Conflict, NeedsReauth, ProviderAuthError, ProviderUnavailable
+from core.metering import Meter, Unmetered
 from integrations.models import Connection
-from integrations.services import tokens
+from integrations.services import quota, tokens
 
 Result = TypeVar("Result")
 ATTEMPTS = 3
@@ -26,15 +30,36 @@ def account_of(connection: Connection, *, stale: str = "", claims: str = "") -> 
         raise Conflict("This account was disconnected. Connect it again first.", code="disconnected")
     if connection.needs_reauth:
         raise NeedsReauth()
+    # The operator's addresses win: an option of a row must never decide where a token is sent.
+    options = {**connection.options, **settings.CALENDAR_PROVIDER_SETTINGS.get(connection.provider, {})}
+    meter = _meter(connection)
     if tokens.is_oauth(connection):
         access_token = tokens.access_token(connection, force=bool(stale), stale=stale or None, claims=claims)
-        return CalendarAccount(connection.account_email, access_token, connection.options)
-    return CalendarAccount(connection.account_email, settings=connection.options, secrets=connection.credentials or {})
+        return CalendarAccount(connection.account_email, access_token, options, meter=meter)
+    return CalendarAccount(
+        connection.account_email, settings=options, secrets=connection.credentials or {}, meter=meter
+    )
 
 
-def with_calendars(connection: Connection, work: Callable[[CalendarProvider], Result]) -> Result:
+def _meter(connection: Connection) -> Meter:
+    """The budget every worker of this account pays from."""
+    granted = CALENDAR_PROVIDERS.get(connection.provider).quota
+    if granted is None:
+        return Unmetered()
+    return quota.Budget(connection.pk, "calendar", granted.units_per_window, granted.window_seconds, granted.in_flight)
+
+
+def with_calendars(
+    connection: Connection, work: Callable[[CalendarProvider], Result], *, urgent: bool = True
+) -> Result:
     """Do `work` with the open account. A refused access token is refreshed and the work done once more, so `work` must
-    be repeatable up to its first provider call that changes something."""
+    be repeatable up to its first provider call that changes something. `urgent`: a person waits for it, so it goes
+    ahead in the provider's budget."""
+    with quota.urgently() if urgent else nullcontext():
+        return _with_account(connection, work)
+
+
+def _with_account(connection: Connection, work: Callable[[CalendarProvider], Result]) -> Result:
     provider = CALENDAR_PROVIDERS.get(connection.provider)
     account = account_of(connection)
     for attempt in range(1, ATTEMPTS + 1):

@@ -49,7 +49,7 @@ class CalendarEngine:
 
     def run(self, run: SyncRun, *, deadline: float) -> bool:
         """One slice; True while there is more."""
-        return with_calendars(run.connection, lambda account: AccountSync(run, account, deadline).work())
+        return with_calendars(run.connection, lambda account: AccountSync(run, account, deadline).work(), urgent=False)
 
 
 class AccountSync:

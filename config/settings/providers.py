@@ -6,6 +6,7 @@ from config import env
 
 __all__ = (
     "AIRTABLE_API_URL",
+    "CALENDAR_PROVIDER_SETTINGS",
     "CRM_SYNC_INTERVAL_SECONDS",
     "EMAIL_LOG_KEEP_DAYS",
     "GMAIL_API_URL",
@@ -14,6 +15,7 @@ __all__ = (
     "GMAIL_PUSH_SERVICE_ACCOUNT",
     "GMAIL_UNITS_PER_MINUTE",
     "GOOGLE_AUTHORIZE_URL",
+    "GOOGLE_CALENDAR_API_URL",
     "GOOGLE_CERTS_URL",
     "GOOGLE_CLIENT_ID",
     "GOOGLE_CLIENT_SECRET",
@@ -61,6 +63,7 @@ GOOGLE_AUTHORIZE_URL: str = env.read("GOOGLE_AUTHORIZE_URL")
 GOOGLE_TOKEN_URL: str = env.read("GOOGLE_TOKEN_URL")
 GOOGLE_REVOKE_URL: str = env.read("GOOGLE_REVOKE_URL")
 GOOGLE_USERINFO_URL: str = env.read("GOOGLE_USERINFO_URL")
+GOOGLE_CALENDAR_API_URL: str = env.read("GOOGLE_CALENDAR_API_URL")
 GOOGLE_DRIVE_API_URL: str = env.read("GOOGLE_DRIVE_API_URL")
 GMAIL_API_URL: str = env.read("GMAIL_API_URL")
 GMAIL_UNITS_PER_MINUTE: int = env.read("GMAIL_UNITS_PER_MINUTE")
@@ -95,3 +98,9 @@ MAIL_PROVIDER_SETTINGS: dict[str, dict[str, str | int]] = {
     "microsoft": {"graphApiUrl": GRAPH_API_URL},
 }
 """What a mail provider and its doorbell are told besides the connection's own options, by connection provider."""
+
+CALENDAR_PROVIDER_SETTINGS: dict[str, dict[str, str]] = {
+    "google": {"calendarApiUrl": GOOGLE_CALENDAR_API_URL},
+    "microsoft": {"graphApiUrl": GRAPH_API_URL},
+}
+"""The same for a calendar provider."""

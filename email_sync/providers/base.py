@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Self
 
 from core.errors import BudgetSpent, ProviderRateLimited
+from core.metering import Meter, Quota, Unmetered
 from email_sync.records import (
     Address,
     ChangePage,
@@ -30,50 +30,6 @@ from email_sync.records import (
     SentMail,
     Stream,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """What a provider grants one mailbox, in its own units."""
-
-    units_per_window: int
-    window_seconds: float
-    in_flight: int = 0
-    """Requests it allows at once; 0 where it names no number."""
-
-
-class Meter(Protocol):
-    """The mailbox's budget, shared by every worker. A provider pays before each request."""
-
-    @property
-    def burst(self) -> int:
-        """The most units one `spend` is best asked for: larger batches only wait longer."""
-
-    def spend(self, units: int) -> None:
-        """Pay, or wait up to 5 s for the budget; ProviderRateLimited with the time left where that is not enough."""
-
-    def slot(self, weight: int = 1) -> AbstractContextManager[None]:
-        """One of the requests the provider allows at once, for as long as the request takes; `weight` of them for a
-        batch whose parts run side by side. Waits and raises as `spend` does."""
-
-    def throttled(self, seconds: float) -> None:
-        """The provider itself said to wait: nobody spends before. `MailProvider.__exit__` calls it."""
-
-
-class Unmetered:
-    """The meter of a mailbox without a quota."""
-
-    burst = 1_000_000
-
-    def spend(self, units: int) -> None:
-        """Free."""
-
-    def slot(self, weight: int = 1) -> AbstractContextManager[None]:
-        """Free."""
-        return nullcontext()
-
-    def throttled(self, seconds: float) -> None:
-        """The run waits (`sync_runs`); there is nobody else to tell."""
 
 
 @dataclass(frozen=True, slots=True)

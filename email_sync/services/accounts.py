@@ -13,8 +13,9 @@ from typing import TypeVar
 from django.conf import settings
 
 from core.errors import Conflict, NeedsReauth, ProviderAuthError, ProviderUnavailable
+from core.metering import Meter, Unmetered
 from email_sync.providers import MAIL_PROVIDERS
-from email_sync.providers.base import MailAccount, MailProvider, Meter, Unmetered
+from email_sync.providers.base import MailAccount, MailProvider
 from integrations.models import Connection
 from integrations.services import quota, tokens
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from core.errors import CursorExpired, ProviderAuthError, ProviderError, ProviderRateLimited, ProviderUnavailable
+from core.metering import Unmetered
 from email_sync.parsing.message import parse
-from email_sync.providers.base import MailAccount, Unmetered
+from email_sync.providers.base import MailAccount
 from email_sync.providers.graph import Graph, api
 from email_sync.providers.graph.answers import Json
 from email_sync.providers.graph.messages import outline

@@ -22,9 +22,10 @@ from core.errors import (
     RemoteMissing,
 )
 from core.http import Response
+from core.metering import Quota
 from email_sync.parsing.message import attachment
 from email_sync.parsing.text import one_line
-from email_sync.providers.base import MailAccount, MailProvider, Quota
+from email_sync.providers.base import MailAccount, MailProvider
 from email_sync.providers.gmail import answers, batch, drafts, sending
 from email_sync.providers.gmail.api import MAX_MODIFIED, PAGE, GmailApi
 from email_sync.providers.gmail.errors import check, refuses_argument

@@ -21,9 +21,10 @@ from core.errors import (
     RemoteMissing,
 )
 from core.http import Response
+from core.metering import Quota
 from email_sync.parsing.message import attachment
 from email_sync.parsing.text import one_line
-from email_sync.providers.base import MailAccount, MailProvider, Quota
+from email_sync.providers.base import MailAccount, MailProvider
 from email_sync.providers.graph import batch, delta, drafts, folders, listing, sending
 from email_sync.providers.graph.answers import Json, identifier, items, moment, text, texts
 from email_sync.providers.graph.api import GraphApi, folder, message, query
