@@ -1,0 +1,83 @@
+"""What the text of an environment variable means, by its kind. ValueError where it means nothing; `config.env` says so."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError("negative")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError("nothing")
+    return value
+
+
+def _port(text: str) -> int:
+    value = _count(text)
+    if value > 65535:
+        raise ValueError("no port")
+    return value
+
+
+def _yes_or_no(text: str) -> bool:
+    lowered = text.lower()
+    if lowered in environ.Env.BOOLEAN_TRUE_STRINGS:
+        return True
+    if lowered in ("false", "off", "no", "n", "0", ""):
+        return False
+    raise ValueError("neither yes nor no")
+
+
+def _web_address(text: str) -> str:
+    if not text:
+        return text
+    parts = urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError("not a web address")
+    return text.rstrip("/")
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _origins(text: str) -> list[str]:
+    origins = [_web_address(item) for item in _items(text)]
+    if any(urlsplit(origin).path for origin in origins):
+        raise ValueError("more than an origin")
+    return origins
+
+
+def _networks(text: str) -> list[str]:
+    return [str(ipaddress.ip_network(item)) for item in _items(text)]
+
+
+def _level(text: str) -> str:
+    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError("no level")
+    return text.upper()
+
+
+CONVERSIONS: dict[str, Callable[[str], Any]] = {
+    "int": _natural,
+    "count": _count,
+    "port": _port,
+    "bool": _yes_or_no,
+    "list": _items,
+    "origins": _origins,
+    "networks": _networks,
+    "level": _level,
+    "url": _web_address,
+}
