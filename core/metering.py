@@ -18,6 +18,8 @@ class Quota:
     window_seconds: float
     in_flight: int = 0
     """Requests it allows at once; 0 where it names no number."""
+    budget: str = ""
+    """The name of the budget, where several kinds of sync pay from one; "" is the kind's own."""
 
 
 class Meter(Protocol):

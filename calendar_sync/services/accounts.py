@@ -46,7 +46,8 @@ def _meter(connection: Connection) -> Meter:
     granted = CALENDAR_PROVIDERS.get(connection.provider).quota
     if granted is None:
         return Unmetered()
-    return quota.Budget(connection.pk, "calendar", granted.units_per_window, granted.window_seconds, granted.in_flight)
+    name = granted.budget or "calendar"
+    return quota.Budget(connection.pk, name, granted.units_per_window, granted.window_seconds, granted.in_flight)
 
 
 def with_calendars(

@@ -15,12 +15,12 @@ import pytest
 
 from core.work import WorkStatus
 from email_sync.models import Message, SubmissionStage
-from email_sync.providers.graph.errors import challenged_claims
 from email_sync.services.sending import Letter
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import mail
 from email_sync.tests.send_faults import hand_in, time_passes
 from integrations.models import Connection
+from integrations.providers.graph.errors import challenged_claims
 from integrations.tests.flows import Hub
 from simulator.process import Simulator, running
 from workspaces.tests.fixtures import Actor

@@ -15,10 +15,10 @@ from core.metering import Unmetered
 from email_sync.parsing.message import parse
 from email_sync.providers.base import MailAccount
 from email_sync.providers.graph import Graph, api
-from email_sync.providers.graph.answers import Json
 from email_sync.providers.graph.messages import outline
 from email_sync.tests.gmail_server import Asked, Reply
 from email_sync.tests.graph_server import INBOX, GraphServer, mime, refusal, summary
+from integrations.providers.graph.answers import Json
 
 MESSAGES = "/me/mailFolders/in/messages"
 
@@ -148,7 +148,7 @@ def test_outline_of_garbage_is_a_mail_all_the_same(item: Json) -> None:
 
 
 def test_fetch_of_giant_mail_holds_up_no_other(server: GraphServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "MAX_ANSWER_BYTES", 20_000)
+    monkeypatch.setattr(api.MailApi, "max_answer_bytes", 20_000)
     monkeypatch.setattr(api, "MAX_MAIL_BYTES", 30_000)
     stored(server, "a", "large", "giant", "b")
     server.on("GET", "/me/messages/large/$value", Reply(200, mime("large") + b"x" * 25_000))

@@ -18,9 +18,9 @@ from urllib.parse import quote, urlsplit
 from core.errors import InvalidInput, ProviderUnavailable
 from email_sync.providers.base import MailAccount
 from email_sync.providers.doorbells.base import Channel, Doorbell, Event, Hooks, Knock, KnockRefused, Posted
-from email_sync.providers.graph.answers import Json, identifier, moment, objects, text
-from email_sync.providers.graph.api import GraphApi
-from email_sync.providers.graph.errors import check
+from integrations.providers.graph.answers import Json, identifier, moment, objects, text
+from integrations.providers.graph.api import GraphApi
+from integrations.providers.graph.errors import check
 
 PATH = "/subscriptions"
 RESOURCE = "me/messages"

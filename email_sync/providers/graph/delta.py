@@ -16,10 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from core.errors import CursorExpired, ProviderRejected, ProviderUnavailable
-from email_sync.providers.graph.answers import Json, identifier, items, text
-from email_sync.providers.graph.api import DELTA, NEXT, GraphApi, folder, query
-from email_sync.providers.graph.errors import MAILBOX_FULL
+from email_sync.providers.graph.api import DELTA, NEXT, MailApi, folder, query
 from email_sync.providers.graph.messages import SUMMARY, is_whole
+from integrations.providers.graph.answers import Json, identifier, items, text
+from integrations.providers.graph.errors import MAILBOX_FULL
 
 PAGE = 500
 PREFER = f"odata.maxpagesize={PAGE}"
@@ -42,7 +42,7 @@ class Told:
     more: bool
 
 
-def start(api: GraphApi, folder_id: str) -> str:
+def start(api: MailApi, folder_id: str) -> str:
     """The cursor behind the first page of a first round. What that page named is not told again: it has to be listed
     afterwards."""
     path = f"{folder(folder_id)}/messages/delta" + query(select=SUMMARY)
@@ -54,7 +54,7 @@ def start(api: GraphApi, folder_id: str) -> str:
         return UNTOLD
 
 
-def page(api: GraphApi, folder_id: str, cursor: str) -> Told:
+def page(api: MailApi, folder_id: str, cursor: str) -> Told:
     """One page of a round. CursorExpired where the cursor is of another Graph, or no longer known to this one."""
     if not api.is_ours(cursor):
         raise CursorExpired("This is no cursor of this Microsoft Graph.")

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import RemoteChanged, RemoteMissing
-from email_sync.providers.graph.answers import Json, child, identifier, objects, text
-from email_sync.providers.graph.api import GraphApi, folder, message, query
-from email_sync.providers.graph.batch import Call
-from email_sync.providers.graph.errors import check
+from email_sync.providers.graph.api import MailApi, folder, message, query
 from email_sync.providers.graph.outgoing import MAX_MIME, with_bcc
 from email_sync.providers.graph.sending import drafted, of_message_id, take_away
 from email_sync.records import OutgoingMail
+from integrations.providers.graph.answers import Json, child, identifier, objects, text
+from integrations.providers.graph.batch import Call
+from integrations.providers.graph.errors import check
 
 PEOPLE = ("toRecipients", "ccRecipients", "bccRecipients", "replyTo")
 CONTENT = query(
@@ -40,7 +40,7 @@ class Seen:
     etag: str
 
 
-def save(api: GraphApi, mail: OutgoingMail, replaces: str, version: str) -> tuple[Json, str]:
+def save(api: MailApi, mail: OutgoingMail, replaces: str, version: str) -> tuple[Json, str]:
     """A draft in place of another, or a new one where that is "", and its version. None is ever changed: MIME, which
     alone keeps the headers of a reply, makes a new one. Nothing is stored where the other is gone or changed."""
     mime = with_bcc(mail)
@@ -55,7 +55,7 @@ def save(api: GraphApi, mail: OutgoingMail, replaces: str, version: str) -> tupl
     return stored, _look(api, own_id).version
 
 
-def _give_way(api: GraphApi, draft_id: str, version: str, *, to: str) -> None:
+def _give_way(api: MailApi, draft_id: str, version: str, *, to: str) -> None:
     """One that went by itself meanwhile is no loss; one that was changed stays, and the new one goes."""
     try:
         discard(api, draft_id, version)
@@ -66,7 +66,7 @@ def _give_way(api: GraphApi, draft_id: str, version: str, *, to: str) -> None:
         raise
 
 
-def discard(api: GraphApi, draft_id: str, version: str = "") -> None:
+def discard(api: MailApi, draft_id: str, version: str = "") -> None:
     """Take a draft away for good, past Deleted Items. RemoteMissing where it is gone or no draft any more,
     RemoteChanged where it says something else than was seen ("" is any)."""
     for _ in range(TRIES):
@@ -78,20 +78,20 @@ def discard(api: GraphApi, draft_id: str, version: str = "") -> None:
     raise RemoteChanged()
 
 
-def versions(api: GraphApi, remote_ids: Sequence[str]) -> dict[str, str]:
+def versions(api: MailApi, remote_ids: Sequence[str]) -> dict[str, str]:
     """Of those that are there."""
     found = zip(remote_ids, api.found([Call(message(remote_id) + CONTENT) for remote_id in remote_ids]), strict=True)
     return {remote_id: _version(item) for remote_id, item in found if item is not None}
 
 
-def _as_seen(api: GraphApi, draft_id: str, version: str) -> Seen:
+def _as_seen(api: MailApi, draft_id: str, version: str) -> Seen:
     now = _look(api, draft_id)
     if version and now.version != version:
         raise RemoteChanged()
     return now
 
 
-def _look(api: GraphApi, draft_id: str) -> Seen:
+def _look(api: MailApi, draft_id: str) -> Seen:
     """RemoteMissing also where it was sent or thrown away: its id lives on in Sent or in Deleted Items."""
     item, bin_ = api.found([Call(message(draft_id) + CONTENT), Call(folder("deleteditems") + query(select="id"))])
     if item is None or item.get("isDraft") is not True:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from core.errors import ProviderUnavailable
 from email_sync.parsing.text import one_line
-from email_sync.providers.graph.answers import Json, identifier, items, number, text
-from email_sync.providers.graph.api import GraphApi, folder, query
-from email_sync.providers.graph.batch import Call
+from email_sync.providers.graph.api import MailApi, folder, query
 from email_sync.records import ARCHIVE, DRAFTS, INBOX, SENT, SPAM, TRASH, RemoteFolder, Stream
+from integrations.providers.graph.answers import Json, identifier, items, number, text
+from integrations.providers.graph.batch import Call
 
 WELL_KNOWN = {
     "inbox": INBOX,
@@ -48,7 +48,7 @@ class Tree:
         return {found.remote_id: found.role for found in self.folders}
 
 
-def walk(api: GraphApi) -> Tree:
+def walk(api: MailApi) -> Tree:
     """The whole tree, level by level."""
     roles, level = _top(api)
     found: dict[str, RemoteFolder] = {}
@@ -76,7 +76,7 @@ Level = list[tuple[Json, RemoteFolder | None]]
 """Folders as Graph gives them, each with the one above."""
 
 
-def _top(api: GraphApi) -> tuple[dict[str, str], Level]:
+def _top(api: MailApi) -> tuple[dict[str, str], Level]:
     """The ids of the well-known folders, and the first level; in one batch."""
     listing = Call("/me/mailFolders" + query(top=PAGE, select=_FIELDS))
     named = [Call(folder(name) + query(select="id")) for name in WELL_KNOWN]
@@ -88,13 +88,13 @@ def _top(api: GraphApi) -> tuple[dict[str, str], Level]:
     return roles, [(item, None) for item in _visible(api, first)]
 
 
-def _children(api: GraphApi, parents: Sequence[RemoteFolder]) -> Level:
+def _children(api: MailApi, parents: Sequence[RemoteFolder]) -> Level:
     calls = [Call(f"{folder(above.remote_id)}/childFolders" + query(top=PAGE, select=_FIELDS)) for above in parents]
     pages = zip(parents, api.found(calls), strict=True)
     return [(item, above) for above, page in pages if page is not None for item in _visible(api, page)]
 
 
-def _visible(api: GraphApi, page: Json) -> Iterable[Json]:
+def _visible(api: MailApi, page: Json) -> Iterable[Json]:
     for following in api.pages(page):
         for item in items(following):
             searches = text(item, "@odata.type").endswith("mailSearchFolder")

@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from hashlib import blake2s
 
 from core.errors import CursorExpired, ProviderUnavailable
-from email_sync.providers.graph.answers import Json, identifier, items, moment, number, text
-from email_sync.providers.graph.api import NEXT, GraphApi, folder, query
+from email_sync.providers.graph.api import NEXT, MailApi, folder, query
 from email_sync.providers.graph.messages import SUMMARY
+from integrations.providers.graph.answers import Json, identifier, items, moment, number, text
 
 PAGE = 1000
 """The most Graph gives at once (reference 3.2)."""
@@ -65,7 +65,7 @@ class Listed:
     total: int | None
 
 
-def page(api: GraphApi, folder_id: str, place: Place | None, limit: int, since: datetime | None = None) -> Listed:
+def page(api: MailApi, folder_id: str, place: Place | None, limit: int, since: datetime | None = None) -> Listed:
     """One page of a folder. RemoteMissing where the folder is gone."""
     for _ in range(MAX_REPEATED):
         found, more, total = _asked(api, folder_id, place, max(1, min(limit, PAGE)), since)
@@ -83,7 +83,7 @@ def page(api: GraphApi, folder_id: str, place: Place | None, limit: int, since: 
     raise ProviderUnavailable("Microsoft lists the same messages over and over.")
 
 
-def every(api: GraphApi, folder_id: str) -> Iterator[list[Json]]:
+def every(api: MailApi, folder_id: str) -> Iterator[list[Json]]:
     """Every message of a folder. Ends normally only when complete."""
     place: Place | None = None
     while True:
@@ -95,7 +95,7 @@ def every(api: GraphApi, folder_id: str) -> Iterator[list[Json]]:
 
 
 def _asked(
-    api: GraphApi, folder_id: str, place: Place | None, limit: int, since: datetime | None
+    api: MailApi, folder_id: str, place: Place | None, limit: int, since: datetime | None
 ) -> tuple[list[Json], bool, int | None]:
     """What Graph gives from a place on, whether there is more, and the total with the first page."""
     options = _query(place, min(limit + len(place.marks if place else ()), PAGE), since)

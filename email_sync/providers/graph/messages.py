@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from email_sync.parsing.text import one_line
-from email_sync.providers.graph.answers import Json, child, identifier, moment, objects, text
 from email_sync.records import DRAFTS, RemoteMessage, RemoteState
+from integrations.providers.graph.answers import Json, child, identifier, moment, objects, text
 
 SUMMARY = "id,isRead,flag,isDraft,parentFolderId,receivedDateTime,conversationId"
 OUTLINE = (

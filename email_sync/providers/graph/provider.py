@@ -25,10 +25,8 @@ from core.metering import Quota
 from email_sync.parsing.message import attachment
 from email_sync.parsing.text import one_line
 from email_sync.providers.base import MailAccount, MailProvider
-from email_sync.providers.graph import batch, delta, drafts, folders, listing, sending
-from email_sync.providers.graph.answers import Json, identifier, items, moment, text, texts
-from email_sync.providers.graph.api import GraphApi, folder, message, query
-from email_sync.providers.graph.batch import Call
+from email_sync.providers.graph import delta, drafts, folders, listing, sending
+from email_sync.providers.graph.api import MailApi, folder, message, query
 from email_sync.providers.graph.messages import EPOCH, OUTLINE, SUMMARY, is_whole, message_of, outline, state_of
 from email_sync.records import (
     ARCHIVE,
@@ -44,6 +42,9 @@ from email_sync.records import (
     SentMail,
     Stream,
 )
+from integrations.providers.graph import batch
+from integrations.providers.graph.answers import Json, identifier, items, moment, text, texts
+from integrations.providers.graph.batch import Call
 
 _SEARCHABLE = re.compile(r"[A-Za-z0-9.!#$%&*+/=?^_{|}~@-]{3,254}")
 
@@ -59,7 +60,7 @@ class Graph(MailProvider):
 
     def __init__(self, account: MailAccount) -> None:
         super().__init__(account)
-        self._api = GraphApi(account)
+        self._api = MailApi(account)
         self._tree: folders.Tree | None = None
         self._summaries: dict[str, Json] = {}
         """Of what was listed or told last: `fetch` needs not ask again."""

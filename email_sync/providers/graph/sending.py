@@ -23,12 +23,12 @@ from core.errors import (
     ProviderUnavailable,
     RemoteMissing,
 )
-from email_sync.providers.graph.answers import Json, identifier, items, objects, text
-from email_sync.providers.graph.api import LONG_TIMEOUT, GraphApi, folder, message, query
-from email_sync.providers.graph.errors import check
+from email_sync.providers.graph.api import LONG_TIMEOUT, MailApi, folder, message, query
 from email_sync.providers.graph.messages import SUMMARY
 from email_sync.providers.graph.outgoing import MAX_MIME, Enclosure, cut, with_bcc
 from email_sync.records import OWN_ID_HEADER, OutgoingMail, SentMail
+from integrations.providers.graph.answers import Json, identifier, items, objects, text
+from integrations.providers.graph.errors import check
 
 logger = logging.getLogger("patchbay.send")
 
@@ -44,7 +44,7 @@ UPLOAD_HOSTS = (".office.com", ".office365.com", ".outlook.com", ".office365.us"
 """Where upload sessions lie besides Graph's own host; theirs is outlook.office.com."""
 
 
-def send(api: GraphApi, mail: OutgoingMail) -> SentMail:
+def send(api: MailApi, mail: OutgoingMail) -> SentMail:
     """Hand the mail over, once. Where its copy in Sent is there at once, with the copy's ids."""
     mime = with_bcc(mail)
     if len(mime) > MAX_MIME:
@@ -57,7 +57,7 @@ def send(api: GraphApi, mail: OutgoingMail) -> SentMail:
     return found or SentMail(message_id=mail.message_id, thread_remote_id=mail.thread_remote_id)
 
 
-def find(api: GraphApi, message_id: str) -> SentMail | None:
+def find(api: MailApi, message_id: str) -> SentMail | None:
     """The copy in Sent, also where Exchange put another Message-ID in the place of ours. It may come a moment after the
     mail was taken (reference 3.2)."""
     found = of_message_id(api, "sentitems", message_id) or _of_own_id(api, message_id)
@@ -67,7 +67,7 @@ def find(api: GraphApi, message_id: str) -> SentMail | None:
     return SentMail(identifier(found), text(found, "conversationId"), kept)
 
 
-def _by_draft(api: GraphApi, mail: OutgoingMail, mime: bytes) -> SentMail:
+def _by_draft(api: MailApi, mail: OutgoingMail, mime: bytes) -> SentMail:
     draft = drafted(api, mail.message_id, mime)
     draft_id = identifier(draft)
     try:
@@ -80,7 +80,7 @@ def _by_draft(api: GraphApi, mail: OutgoingMail, mime: bytes) -> SentMail:
     return SentMail(draft_id, text(draft, "conversationId"), text(draft, "internetMessageId").strip("<>"))
 
 
-def _submit(api: GraphApi, path: str, content: bytes = b"") -> None:
+def _submit(api: MailApi, path: str, content: bytes = b"") -> None:
     """The one call that sends. 202 alone says that the mail was taken."""
     headers = {"Content-Type": "text/plain"} if content else {}
     response = api.ask("POST", path, headers=headers, content=content, idempotent=False, timeout=LONG_TIMEOUT)
@@ -94,7 +94,7 @@ def _submit(api: GraphApi, path: str, content: bytes = b"") -> None:
         raise ProviderRejected(error.message) from error
 
 
-def drafted(api: GraphApi, message_id: str, mime: bytes) -> Json:
+def drafted(api: MailApi, message_id: str, mime: bytes) -> Json:
     """A new draft with its files. One that an earlier attempt left is taken away first."""
     rest, files = cut(mime)
     if len(rest) > MAX_MIME:
@@ -127,7 +127,7 @@ def _nothing_sent() -> Iterator[None]:
         raise ProviderUnavailable(error.message) from error
 
 
-def _attach(api: GraphApi, draft_id: str, file: Enclosure, until: float) -> None:
+def _attach(api: MailApi, draft_id: str, file: Enclosure, until: float) -> None:
     if len(file.content) > MAX_ATTACHED:
         _upload(api, draft_id, file, until)
         return
@@ -142,7 +142,7 @@ def _attach(api: GraphApi, draft_id: str, file: Enclosure, until: float) -> None
     api.json("POST", f"{message(draft_id)}/attachments", json=body, idempotent=False, timeout=LONG_TIMEOUT)
 
 
-def _upload(api: GraphApi, draft_id: str, file: Enclosure, until: float) -> None:
+def _upload(api: MailApi, draft_id: str, file: Enclosure, until: float) -> None:
     """Range by range, in order (reference 3.2)."""
     size = len(file.content)
     item: dict[str, object] = {"attachmentType": "file", "name": file.file_name, "size": size}
@@ -159,7 +159,7 @@ def _upload(api: GraphApi, draft_id: str, file: Enclosure, until: float) -> None
         check(api.upload(url, piece, f"bytes {start}-{start + len(piece) - 1}/{size}"))
 
 
-def _may_upload(api: GraphApi, url: str) -> bool:
+def _may_upload(api: MailApi, url: str) -> bool:
     """Graph's own origin, or a host of Microsoft's mail (reference 8.97)."""
     try:
         parts = urlsplit(url)
@@ -169,14 +169,14 @@ def _may_upload(api: GraphApi, url: str) -> bool:
     return api.is_ours(url) or (parts.scheme == "https" and host.endswith(UPLOAD_HOSTS))
 
 
-def of_message_id(api: GraphApi, well_known: str, message_id: str) -> Json | None:
+def of_message_id(api: MailApi, well_known: str, message_id: str) -> Json | None:
     """The message of a folder with this Message-ID."""
     wanted = query(filter=_carries(message_id), select=f"{SUMMARY},internetMessageId", top=1)
     found = items(api.json("GET", f"{folder(well_known)}/messages{wanted}"))
     return found[0] if found else None
 
 
-def carrying(api: GraphApi, message_id: str) -> tuple[str, ...]:
+def carrying(api: MailApi, message_id: str) -> tuple[str, ...]:
     """Every message that carries the Message-ID, wherever it is."""
     wanted = query(filter=_carries(message_id), select="id", top=NEWEST)
     return tuple(identifier(item) for item in items(api.json("GET", f"/me/messages{wanted}")))
@@ -188,7 +188,7 @@ def _carries(message_id: str) -> str:
     return f"internetMessageId eq '<{quoted}>'"
 
 
-def _of_own_id(api: GraphApi, message_id: str) -> Json | None:
+def _of_own_id(api: MailApi, message_id: str) -> Json | None:
     """The message of the newest sent that carries our id in our own header."""
     fields = "id,conversationId,internetMessageId,internetMessageHeaders"
     newest = query(select=fields, orderby="receivedDateTime desc", top=NEWEST)
@@ -199,7 +199,7 @@ def _of_own_id(api: GraphApi, message_id: str) -> Json | None:
     return None
 
 
-def take_away(api: GraphApi, draft_id: str) -> None:
+def take_away(api: MailApi, draft_id: str) -> None:
     """A draft of our own, for good, as far as that goes: what failed before is what counts."""
     try:
         check(api.ask("POST", f"{message(draft_id)}/permanentDelete"))

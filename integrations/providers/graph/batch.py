@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from core.errors import ProviderUnavailable
 from core.http import Response
-from email_sync.providers.graph.answers import Json, child, number, objects, text
+from integrations.providers.graph.answers import Json, child, number, objects, text
 
 PATH = "/$batch"
 MAX_CALLS = 20

@@ -22,7 +22,7 @@ from core.errors import (
     RemoteMissing,
 )
 from core.http import Response, clean_words, parse_retry_after
-from email_sync.providers.graph.answers import Json, child, text
+from integrations.providers.graph.answers import Json, child, text
 
 MAILBOX_FULL = "mailbox_full"
 UNREADABLE = "unreadable_item"
