@@ -1,4 +1,5 @@
-"""What the text of an environment variable means, by its kind. ValueError where it means nothing; `config.env` says so."""
+"""What the text of an environment variable means, by its kind. ValueError where it means nothing: `config.env` says so
+in words."""
 
 from __future__ import annotations
 
