@@ -25,6 +25,7 @@ urlpatterns = [
     path("api/v1/integrations/", include("entities.urls")),
     path("api/v1/integrations/", include("email_sync.urls")),
     path("api/v1/integrations/", include("calendar_sync.urls")),
+    path("api/v1/integrations/", include("documents.urls")),
     path("admin/", admin.site.urls),
 ]
 

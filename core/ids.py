@@ -27,6 +27,11 @@ def oldest_kept(keep_days: float) -> uuid.UUID:
     return uuid.UUID(int=(time.time_ns() // 1_000_000 - int(keep_days * 86_400_000)) << 80)
 
 
+def least_at(moment: datetime) -> uuid.UUID:
+    """The least id that can have been made then or later."""
+    return uuid.UUID(int=max(int(moment.timestamp() * 1000), 0) << 80)
+
+
 def made_at(id: uuid.UUID) -> datetime:
     """When an id of ours was made, to the millisecond."""
     return datetime.fromtimestamp((id.int >> 80) / 1000, UTC)

@@ -1,6 +1,7 @@
 """Keys of objects: made by the server, out of ids alone. Nothing a client says is part of one.
 
-`<workspace>/up/<document>-<nonce>` is where a client may upload, `<workspace>/doc/<document>` is a document.
+`<workspace>/up/<document>-<nonce>` is where a client may upload, `<workspace>/doc/<document>-<nonce>` an object that no
+upload URL was made for. A key is used once: each attempt to confirm has its own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import secrets
 import uuid
 
 _ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_KEY = re.compile(rf"(?P<workspace>{_ID})/(?P<kind>up|doc)/(?P<document>{_ID})(-[0-9a-f]{{16}})?")
+_KEY = re.compile(rf"(?P<workspace>{_ID})/(?P<kind>up|doc)/(?P<document>{_ID})-[0-9a-f]{{16}}")
 
 
 def upload_key(workspace_id: uuid.UUID, document_id: uuid.UUID) -> str:
@@ -19,8 +20,8 @@ def upload_key(workspace_id: uuid.UUID, document_id: uuid.UUID) -> str:
 
 
 def final_key(workspace_id: uuid.UUID, document_id: uuid.UUID) -> str:
-    """Where a confirmed document lies."""
-    return f"{workspace_id}/doc/{document_id}"
+    """Where an upload is looked at, and stays once it is confirmed; a new one each time."""
+    return f"{workspace_id}/doc/{document_id}-{secrets.token_hex(8)}"
 
 
 def document_of(key: str) -> uuid.UUID | None:

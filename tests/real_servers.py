@@ -25,6 +25,7 @@ AGAIN: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "lists of mail: keyset paging, aggregates, joins over large tables": (
             "calendar_sync/tests/test_calendar_api.py",
             "core/tests/test_api_pagination.py",
+            "documents/tests/test_documents_list.py",
             "email_logs/tests/test_rows.py",
             "email_sync/tests/test_counters.py",
             "email_sync/tests/test_email_api.py",

@@ -56,9 +56,10 @@ ROWS_OF = {
     "table_id": "log_table",
     "row_id": "log_entry",
     "erasure_id": "erasure",
+    "document_id": "document",
 }
 """Path parameter → the row of a `World` it names."""
-FIXED = {"provider": "google", "action": "ping", "entity_type": "contact", "entity_id": "42"}
+FIXED = {"provider": "google", "action": "ping", "entity_type": "contact", "entity_id": "42", "link": "nobodys"}
 """Path parameters that name no row."""
 NOT_OURS = {"entityId", "messageId", "templateId"}
 """Ids of the product that embeds the hub, of mails and of vendors' templates: any text is one, and the answer is about
@@ -96,6 +97,7 @@ SEND_REFERENCES = {"connectionId": "connection", "replyToId": "message", "forwar
 LOGIN = {"host": "mail.example.org", "password": "pass"}
 IMAP = {"email": "new@example.org", "imap": LOGIN, "smtp": LOGIN}
 ENTITY = {"entityType": "contact", "entityId": "42"}
+DOCUMENT = {"fileName": "contract.pdf", "contentType": "application/pdf", "entityType": "account", "entityId": 1}
 MATCH = {"emailAddress": "new@example.org", "entityType": "contact", "entityId": 42}
 HOOK = {
     "name": "New",
@@ -213,6 +215,20 @@ EXPECT: dict[str, Expect | Open] = {
     f"GET {V1}/calendar/calendars": Expect(200),
     f"PATCH {V1}/calendar/calendars/<calendar_id>": Expect(200, body={"selected": False}),
     f"POST {V1}/calendar/sync": Expect(202),
+    f"GET {V1}/documents": Expect(200, shared=True),
+    f"GET {V1}/documents/config": Expect(200),
+    f"POST {V1}/documents/upload": Expect(201, body=DOCUMENT),
+    f"GET {V1}/documents/content/<link>": Open(403),
+    f"PUT {V1}/documents/content/<link>": Open(403),
+    f"GET {V1}/documents/preview/<link>": Open(403),
+    f"GET {V1}/documents/entity/<entity_type>/<entity_id>": Expect(200, shared=True),
+    f"GET {V1}/documents/<document_id>": Expect(200, shared=True),
+    f"DELETE {V1}/documents/<document_id>": Expect(204, shared=True, others=CONSOLE),
+    f"POST {V1}/documents/<document_id>/confirm": Expect(200, shared=True),
+    f"GET {V1}/documents/<document_id>/download": Expect(200, shared=True),
+    f"GET {V1}/documents/<document_id>/preview": Expect(422, shared=True),  # it is plain text
+    f"POST {V1}/documents/<document_id>/archive": Expect(200, body={"archived": True}, shared=True),
+    f"PATCH {V1}/documents/<document_id>/archive": Expect(200, body={}, shared=True),
 }
 
 OUTSIDE_THE_API = {"/", "/admin", "/favicon.ico", "/healthz", "/readyz", "/metrics"}

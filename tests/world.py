@@ -22,6 +22,8 @@ from calendar_sync.records import Invited
 from calendar_sync.tests.factories import make_calendar, remote, write
 from core.ids import uuid7
 from core.work import WorkStatus
+from documents.models import Document
+from documents.tests.factories import make_document
 from email_logs.models import (
     EmailLogEntry,
     EmailLogMirror,
@@ -108,6 +110,7 @@ class World:
     outgoing: OutgoingEmail
     mirror: EmailLogMirror
     erasure: PersonalDataErasure
+    document: Document
 
     def ids(self) -> set[str]:
         """Ids of rows nobody else may be shown. A membership's is no secret of its member's."""
@@ -132,6 +135,7 @@ class World:
             self.log_entry,
             self.mirror,
             self.erasure,
+            self.document,
         )
         return {str(row.pk) for row in rows}
 
@@ -197,6 +201,9 @@ def make_world(actor: Actor, mark: str) -> World:
         mirror=EmailLogMirror.objects.create(integration=integration, trigger="manual", error_message=mark),
         erasure=PersonalDataErasure.objects.create(
             workspace=actor.workspace, created_by=actor.user, mark=mark, status=WorkStatus.DONE
+        ),
+        document=make_document(
+            actor, file_name=f"{mark}.txt", reason=mark, reason_text=mark, entity_type="contact", entity_id="42"
         ),
     )
 

@@ -88,6 +88,7 @@ CELERY_TASK_ROUTES = {
     "integrations.tasks.run_purge": {"queue": "sync"},
     "integrations.tasks.run_contact_sync": {"queue": "sync"},
     "integrations.tasks.check_integrations": {"queue": "sync"},
+    "documents.tasks.tick": {"queue": "sync"},
     "email_logs.tasks.follow": {"queue": "sync"},
     "email_logs.tasks.send_mail": {"queue": "deliver"},
     "email_logs.tasks.run_erasure": {"queue": "sync"},
@@ -130,5 +131,6 @@ CELERY_BEAT_SCHEDULE = {
     "email logs": _every(30, "email_logs.tasks.follow"),
     "mirrors of email logs": _every(SYNC_TICK_SECONDS, "email_logs.tasks.tick_mirrors"),
     "calendars": _every(600, "calendar_sync.tasks.hourly"),
+    "documents": _every(30, "documents.tasks.tick"),
     "mail housekeeping": _every(3600, "email_sync.tasks.daily"),
 }

@@ -90,10 +90,10 @@ class Store(ABC):
         """Write an object of the server's own, whole or not at all; memory stays flat. Replaces."""
 
     @abstractmethod
-    def promote(self, upload_key: str, key: str, *, etag: str = "") -> None:
-        """The uploaded object becomes `key`, whole or not at all. Done twice is done once; where it is `key` already
-        nothing happens. `etag` is the `Stat`'s that was checked: RemoteChanged where the object is another by now.
-        RemoteMissing where neither is there."""
+    def promote(self, upload_key: str, key: str) -> None:
+        """What is uploaded now becomes `key` too, whole or not at all, and can no longer be changed there: a copy, or
+        another name for the same bytes. `key` is a new one each time, and it is there that the caller looks at the
+        content. The uploaded object may stay: the caller deletes it. RemoteMissing where nothing was uploaded."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
@@ -109,6 +109,11 @@ class Store(ABC):
     @abstractmethod
     def keys(self, prefix: str, *, older_than: datetime) -> Iterator[str]:
         """Every key that begins with `prefix` and was last changed before then, in the order of the keys."""
+
+    def tidy(self, *, older_than: datetime) -> int:
+        """Forget what no key names and was begun before then: halves of writes, parts of uploads; how many. Called
+        every few hours."""
+        return 0
 
     @abstractmethod
     def check(self) -> tuple[bool, str]:

@@ -1,0 +1,134 @@
+"""The document model: what is known of each file, how much a workspace stores, and which objects are still to go.
+
+Rows are the truth about objects: an object that no row names is an orphan and goes (`services.reaping`). A document's
+`key` is set by the transaction that makes it ready and never changes again. Every lookup starts from `in_workspace`.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from core.ids import uuid7
+from entities.models import EntityReference
+from workspaces.scoping import WorkspaceQuerySet
+
+MAX_NAME = 255
+MAX_CONTENT_TYPE = 255
+MAX_KEY = 200
+
+
+class DocumentStatus(models.TextChoices):
+    """pending → ready ⇄ archived; pending → rejected. Nothing leads back from rejected."""
+
+    PENDING = "pending"
+    READY = "ready"
+    ARCHIVED = "archived"
+    REJECTED = "rejected"
+
+
+STORED = (DocumentStatus.READY, DocumentStatus.ARCHIVED)
+"""Those whose bytes are there."""
+
+
+class DocumentQuerySet(WorkspaceQuerySet["Document"]):
+    """Set rules."""
+
+    def of_entity(self, *, entity_type: str, entity_id: str) -> Self:
+        """Linked to this one."""
+        return self.filter(entity_type=entity_type, entity_id=entity_id)
+
+
+class Document(EntityReference):
+    """A file of a workspace. The database has one column more, `words`, by which it is found (migration 0001)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    """Time-ordered: the newest first is by id, descending."""
+    workspace = models.ForeignKey("workspaces.Workspace", on_delete=models.CASCADE, related_name="+", db_index=False)
+    file_name = models.CharField(max_length=MAX_NAME)
+    content_type = models.CharField(max_length=MAX_CONTENT_TYPE)
+    """As the uploader claims; confirming holds it against the content."""
+    sniffed_type = models.CharField(max_length=MAX_CONTENT_TYPE, blank=True, default="")
+    """What the content looks like; "" before it was looked at, and where it looks like nothing known."""
+    size = models.BigIntegerField(null=True, blank=True)
+    """In bytes: claimed, then found. None: not known yet."""
+    sha256 = models.CharField(max_length=64, blank=True, default="")
+    status = models.CharField(max_length=10, choices=DocumentStatus.choices, default=DocumentStatus.PENDING)
+    reason = models.CharField(max_length=40, blank=True, default="")
+    """Why it was rejected: a stable word."""
+    reason_text = models.CharField(max_length=500, blank=True, default="")
+    uploaded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    upload_key = models.CharField(max_length=MAX_KEY, blank=True, default="")
+    """Where its client may send it; "" for a file the product made itself."""
+    upload_expires_at = models.DateTimeField(null=True, blank=True)
+    key = models.CharField(max_length=MAX_KEY, blank=True, default="")
+    """The object that was confirmed; "" before."""
+    counted = models.BigIntegerField(default=0)
+    """How much of the workspace's quota it takes."""
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    archived_at = models.DateTimeField(null=True, blank=True)
+
+    objects = DocumentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(status__in=STORED) & ~Q(key="") & Q(size__gte=0, confirmed_at__isnull=False)
+                | ~Q(status__in=STORED) & Q(key=""),
+                name="document_stored_has_an_object",
+            ),
+            models.CheckConstraint(
+                condition=Q(status=DocumentStatus.ARCHIVED, archived_at__isnull=False)
+                | ~Q(status=DocumentStatus.ARCHIVED) & Q(archived_at__isnull=True),
+                name="document_archived_says_when",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("workspace", "id"), name="document_page"),
+            models.Index(fields=("workspace", "entity_type", "entity_id", "id"), name="document_of_entity"),
+            models.Index(
+                fields=("workspace", "entity_type", "entity_id", "status", "id"), name="document_entity_state"
+            ),
+            models.Index(fields=("workspace", "status", "id"), name="document_in_state"),
+            models.Index(fields=("workspace", "uploaded_by", "id"), name="document_of_uploader"),
+            models.Index(fields=("workspace", "content_type", "id"), name="document_of_type"),
+            models.Index(fields=("uploaded_by",), name="document_uploader"),
+            models.Index(fields=("id",), condition=Q(status="pending"), name="document_pending"),
+            models.Index(fields=("key",), condition=~Q(key=""), name="document_key"),
+        )
+
+    def __str__(self) -> str:
+        return self.file_name
+
+
+class DocumentUsage(models.Model):
+    """How much a workspace stores: the sum of its documents' `counted`, kept by whoever changes one."""
+
+    workspace = models.OneToOneField(
+        "workspaces.Workspace", primary_key=True, on_delete=models.CASCADE, related_name="+"
+    )
+    size = models.BigIntegerField(default=0)
+
+
+class Removal(models.Model):
+    """An object that is to go from the store, sooner or later: written in the transaction that lets go of it, so that a
+    store that is down, or a process that dies, leaves nothing behind. It outlives workspace and document."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    key = models.CharField(max_length=MAX_KEY, unique=True)
+    attempts = models.PositiveIntegerField(default=0)
+    due_at = models.DateTimeField(db_default=Now())
+    """Taken by setting it later; removing twice is removing once, so no lease is needed."""
+    error = models.CharField(max_length=500, blank=True, default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        indexes = (models.Index(fields=("due_at",), name="removal_due"),)

@@ -1,0 +1,64 @@
+"""Looking at an object before a document may be it: its size, its hash, what it looks like.
+
+Read once, in parts, from where nobody can change it any more. What is found wrong is a `Problem` and no error: the
+caller decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from core.errors import RemoteMissing
+from documents.models import Document
+from documents.storage.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why it cannot be the document: a stable word, and words for people."""
+
+    code: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the object is."""
+
+    size: int
+    sha256: str
+    looks_like: str = ""
+    problem: Problem | None = None
+
+
+def inspect(store: Store, key: str, document: Document) -> Found:
+    """RemoteMissing where it is not there; the store's own errors."""
+    seen = store.stat(key)
+    if seen is None:
+        raise RemoteMissing
+    if problem := _size_problem(document, seen.size):
+        return Found(seen.size, "", problem=problem)
+    digest, size = hashlib.sha256(), 0
+    for part in store.read(key):
+        digest.update(part)
+        size += len(part)
+    found = Found(size, digest.hexdigest())
+    return Found(size, found.sha256, problem=_size_problem(document, size) or _hash_problem(document, found.sha256))
+
+
+def _size_problem(document: Document, size: int) -> Problem | None:
+    most = settings.DOCUMENT_MAX_BYTES
+    if document.size is not None and size != document.size:
+        return Problem("size_mismatch", f"{document.size:,} bytes were announced and {size:,} were uploaded.")
+    if size > most:
+        return Problem("too_large", f"A document has at most {most:,} bytes; this has {size:,}.")
+    return None
+
+
+def _hash_problem(document: Document, sha256: str) -> Problem | None:
+    if document.sha256 and document.sha256 != sha256:
+        return Problem("hash_mismatch", "The uploaded bytes have another SHA-256 than was announced.")
+    return None

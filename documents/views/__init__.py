@@ -1,0 +1,1 @@
+"""The document API (CONTRACT 4, Documents)."""
