@@ -549,6 +549,7 @@ def _row_of(world: World, label: str) -> Any:
         "email_logs.OutgoingEmail": world.outgoing,
         "email_logs.Suppression": world.suppression,
         "email_logs.EmailLogMirror": world.mirror,
+        "documents.Document": world.document,
     }
     return rows[label]
 

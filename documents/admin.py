@@ -1,0 +1,85 @@
+"""The console's page of documents: looked at, downloaded, archived and deleted; uploaded over the API only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+from unfold.forms import BaseDialogForm
+
+from core.admin import scoped_action
+from core.errors import HubError
+from documents.models import STORED, Document, DocumentStatus
+from documents.services import changing, downloading
+from email_logs.admin.looks import ReadOnlyAdmin, by
+
+COLOURS = {
+    DocumentStatus.PENDING: "info",
+    DocumentStatus.READY: "success",
+    DocumentStatus.ARCHIVED: "warning",
+    DocumentStatus.REJECTED: "danger",
+}
+
+
+@admin.register(Document)
+class DocumentAdmin(ReadOnlyAdmin):
+    """Newest first."""
+
+    list_display = ("file_name", "state", "shown_size", "content_type", "entity", "uploaded_by", "created_at")
+    list_display_links = ("file_name",)
+    list_filter = ("status",)
+    list_select_related = ("uploaded_by",)
+    search_fields = ("file_name",)
+    ordering = ("-id",)
+    fields = (
+        "file_name", "state", "why", "file", "shown_size", "content_type", "sniffed_type", "sha256", "entity",
+        "uploaded_by", "workspace", "created_at", "confirmed_at", "archived_at",
+    )  # fmt: skip
+    readonly_fields = ("state", "why", "file", "shown_size", "entity")
+    actions_detail = ("archive", "remove")
+
+    @display(description="state", ordering="status", label=COLOURS)
+    def state(self, row: Document) -> tuple[str, str]:
+        return row.status, DocumentStatus(row.status).label
+
+    @display(description="size", ordering="size")
+    def shown_size(self, row: Document) -> str:
+        return "–" if row.size is None else str(filesizeformat(row.size))
+
+    @display(description="linked to")
+    def entity(self, row: Document) -> str:
+        return f"{row.entity_type} {row.entity_id}"
+
+    @display(description="why it was rejected")
+    def why(self, row: Document) -> str:
+        return row.reason_text or "–"
+
+    @display(description="file")
+    def file(self, row: Document) -> SafeString | str:
+        """An address that is good for five minutes after the page was opened."""
+        if row.status not in STORED:
+            return "–"
+        try:
+            url = downloading.download(document=row).url
+        except HubError as error:
+            return error.message
+        return format_html('<a class="text-primary-600 dark:text-primary-500 underline" href="{}">Download</a>', url)
+
+    @scoped_action(
+        description="Archive, or take it out again", confirm="Nothing is deleted.", icon="archive", submit="Do it"
+    )
+    def archive(self, request: HttpRequest, obj: Any, form: BaseDialogForm) -> str:
+        row = changing.archive(document=obj, by=by(request))
+        return f"{row.file_name} is {row.status} now."
+
+    @scoped_action(
+        description="Delete", confirm="The document and its file are deleted for good.", icon="delete", submit="Delete"
+    )
+    def remove(self, request: HttpRequest, obj: Any, form: BaseDialogForm) -> str:
+        changing.delete(document=obj, by=by(request))
+        return f"{obj.file_name} is deleted."
