@@ -167,6 +167,8 @@ TOPICS: tuple[Topic, ...] = (
             Variable("S3_REGION", "str", "us-east-1", "The region requests are signed for."),
             Variable("S3_ACCESS_KEY_ID", "str", "", "Access key that may get, put, delete and list in the bucket."),
             Variable("S3_SECRET_ACCESS_KEY", "secret", "", "Its secret."),
+            Variable("CLAMAV_URL", "str", "", "Virus scanner: unix:///run/clamav/clamd.ctl or tcp://host:3310."),
+            Variable("CLAMAV_TIMEOUT_SECONDS", "count", "60", "How long it may keep silent over one document."),
         ),
     ),
     Topic(
@@ -205,12 +207,7 @@ TOPICS: tuple[Topic, ...] = (
                 "https://www.googleapis.com",
                 "Origin of the Calendar API, without a path.",
             ),
-            Variable(
-                "GOOGLE_DRIVE_API_URL",
-                "url",
-                "https://www.googleapis.com",
-                "Origin of the Drive API, without a path.",
-            ),
+            Variable("GOOGLE_DRIVE_API_URL", "url", "https://www.googleapis.com", "Origin of the Drive API, no path."),
             Variable(
                 "GMAIL_PUBSUB_TOPIC",
                 "str",
@@ -226,12 +223,7 @@ TOPICS: tuple[Topic, ...] = (
             Variable(
                 "GMAIL_PUSH_AUDIENCE", "str", "", "Audience of that token; default: the address that is pushed to."
             ),
-            Variable(
-                "GOOGLE_CERTS_URL",
-                "url",
-                "https://www.googleapis.com/oauth2/v3/certs",
-                "Google's public keys, which sign that token.",
-            ),
+            Variable("GOOGLE_CERTS_URL", "url", "https://www.googleapis.com/oauth2/v3/certs", "Keys that sign it."),
         ),
     ),
     Topic(

@@ -44,6 +44,7 @@ MAY_NAME_PROVIDERS_ONCE = {
     "integrations/serializers/__init__.py": "the body of connections/imap",
     "integrations/services/connections.py": "the form of connections/imap",
     "calendar_sync/ics.py": "vendors name their links in their own properties",
+    "documents/sniffing.py": "media types are registered under vendors' names",
     "email_sync/services/connecting.py": "tries the account of connections/imap",
 }
 
@@ -62,6 +63,7 @@ MAY_USE_NETWORK = {
     "core/egress.py": {"socket"},
     "core/http/": {"httpx", "socket"},
     "email_sync/providers/": {"imapclient", "imaplib", "smtplib", "socket"},
+    "documents/scanning.py": {"socket"},  # a Unix socket is no address
     "workspaces/runtime/": {"socket"},  # is the port free; waking the supervisor
 }
 MAY_SLEEP = ("workspaces/runtime/embedded.py",)

@@ -7,6 +7,8 @@ from django.core.exceptions import ImproperlyConfigured
 from config import env
 
 __all__ = (
+    "CLAMAV_TIMEOUT_SECONDS",
+    "CLAMAV_URL",
     "DOCUMENT_ALLOWED_TYPES",
     "DOCUMENT_MAX_BYTES",
     "DOCUMENT_QUOTA_BYTES",
@@ -34,3 +36,6 @@ S3_PUBLIC_ENDPOINT_URL: str = env.read("S3_PUBLIC_ENDPOINT_URL")
 S3_REGION: str = env.read("S3_REGION")
 S3_ACCESS_KEY_ID: str = env.read("S3_ACCESS_KEY_ID")
 S3_SECRET_ACCESS_KEY: str = env.read("S3_SECRET_ACCESS_KEY")
+
+CLAMAV_URL: str = env.read("CLAMAV_URL")
+CLAMAV_TIMEOUT_SECONDS: int = env.read("CLAMAV_TIMEOUT_SECONDS")
