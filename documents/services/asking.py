@@ -17,5 +17,5 @@ def asking() -> Iterator[None]:
         yield
     except (ProviderUnavailable, ProviderRateLimited) as error:
         wait = error.retry_after if isinstance(error, ProviderRateLimited) else RETRY_AFTER_SECONDS
-        words = f"The document store does not answer; nothing is lost. {error.message}"
+        words = f"Documents cannot be stored or looked at now; nothing is lost. {error.message}"
         raise ServiceBusy(words, retry_after=wait, code="storage_unavailable") from error

@@ -28,7 +28,7 @@ def download(*, document: Document) -> Download:
 
 def preview(*, document: Document) -> Download:
     """To be shown in a frame. UnsupportedOperation for anything but pictures and PDF."""
-    if document.content_type not in PREVIEWED or document.sniffed_type not in ("", document.content_type):
+    if document.content_type not in PREVIEWED or document.sniffed_type != document.content_type:
         raise UnsupportedOperation("Only pictures and PDF can be looked at here: download it.", code="no_preview")
     return _address(document, inline=True)
 

@@ -1,6 +1,6 @@
-"""Looking at an object before a document may be it: its size, its hash, what it looks like.
+"""Looking at an object before a document may be it: its size, its hash, what it looks like, what the scanner says.
 
-Read once, in parts, from where nobody can change it any more. What is found wrong is a `Problem` and no error: the
+Read in parts, from where nobody can change it any more. What is found wrong is a `Problem` and no error: the
 caller decides.
 """
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from core.errors import RemoteMissing
+from documents import scanning, sniffing
 from documents.models import Document
 from documents.storage.base import Store
 
@@ -41,12 +42,20 @@ def inspect(store: Store, key: str, document: Document) -> Found:
         raise RemoteMissing
     if problem := _size_problem(document, seen.size):
         return Found(seen.size, "", problem=problem)
-    digest, size = hashlib.sha256(), 0
+    digest, size, head = hashlib.sha256(), 0, b""
     for part in store.read(key):
         digest.update(part)
         size += len(part)
-    found = Found(size, digest.hexdigest())
-    return Found(size, found.sha256, problem=_size_problem(document, size) or _hash_problem(document, found.sha256))
+        if len(head) < sniffing.HEAD:
+            head += part[: sniffing.HEAD - len(head)]
+    looks_like, sha256 = sniffing.sniff(head), digest.hexdigest()
+    problem = (
+        _size_problem(document, size)
+        or _hash_problem(document, sha256)
+        or _type_problem(document, looks_like)
+        or _scanned(store, key)
+    )
+    return Found(size, sha256, looks_like, problem)
 
 
 def _size_problem(document: Document, size: int) -> Problem | None:
@@ -62,3 +71,18 @@ def _hash_problem(document: Document, sha256: str) -> Problem | None:
     if document.sha256 and document.sha256 != sha256:
         return Problem("hash_mismatch", "The uploaded bytes have another SHA-256 than was announced.")
     return None
+
+
+def _type_problem(document: Document, looks_like: str) -> Problem | None:
+    if sniffing.agrees(document.content_type, looks_like):
+        return None
+    words = f"looks like {looks_like}" if looks_like else "does not look like it"
+    return Problem("type_mismatch", f"It is said to be {document.content_type} and {words}.")
+
+
+def _scanned(store: Store, key: str) -> Problem | None:
+    """Where a scanner is configured; its being away leaves the document as it is."""
+    if not scanning.is_configured():
+        return None
+    finding = scanning.scan(store.read(key))
+    return Problem("infected", f"The virus scanner found {finding.name}.") if finding.infected else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from core.errors import HubError, NotConfigured
+from documents import scanning
 from documents.storage import store
 
 
@@ -30,6 +31,9 @@ def of_store() -> Standing:
     try:
         endpoint = store().public_endpoint
         ok, message = store().check()
+        if ok and scanning.is_configured():
+            ok, scanner = scanning.check()
+            message = f"{message} {scanner}" if ok else scanner
     except NotConfigured as error:
         configured, ok, message = False, False, error.message
     except HubError as error:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from documents.tests.test_scanning import daemon  # noqa: F401 - a fixture
+
 
 @pytest.fixture(autouse=True)
 def _own_store(settings: Any, tmp_path: Path) -> None:

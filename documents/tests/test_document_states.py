@@ -23,7 +23,8 @@ from documents.services import changing, confirming, reading, reaping, removals
 from documents.services.uploading import UNCONFIRMED_LIFE
 from documents.storage import store
 from documents.storage.local import LocalStore
-from documents.tests.factories import PDF, V1, begin, make_document, objects, uploaded
+from documents.tests.factories import PDF, V1, begin, make_document, objects, send, uploaded
+from documents.tests.test_scanning import EICAR
 from integrations.models import Event
 from workspaces.models import PeriodicSlot
 from workspaces.tests.fixtures import Actor
@@ -205,6 +206,42 @@ def test_many_confirms_at_once_are_one(member: Actor) -> None:
     assert Event.objects.filter(type="document.uploaded").count() == 1
     assert objects() == [Document.objects.get().key]
     settle_down(member)
+
+
+# --- what it is ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"<!doctype html><script>alert(1)</script>", b"\x7fELF\x02\x01\x01", b"GIF89a"])
+def test_confirm_of_what_is_not_what_it_is_said_to_be_rejects_it(member: Actor, content: bytes) -> None:
+    begun = begin(member, content)
+    send(begun, content)
+    address = f"{V1}/{begun['document']['id']}"
+    assert outcome(member.client.post(f"{address}/confirm")) == (422, "type_mismatch")
+    shown = member.client.get(address).json()
+    assert (shown["status"], shown["rejection"]["code"]) == ("rejected", "type_mismatch")
+    assert objects() == []
+    settle_down(member)
+
+
+def test_confirm_of_an_infected_file_rejects_it_with_the_scanners_word(member: Actor, daemon: Any) -> None:
+    heard = daemon(b"stream: Win.Test.EICAR_HDB-1 FOUND\0")
+    begun = begin(member, EICAR, contentType="text/plain")
+    send(begun, EICAR)
+    answer = member.client.post(f"{V1}/{begun['document']['id']}/confirm")
+    assert outcome(answer) == (422, "infected")
+    assert "Win.Test.EICAR_HDB-1" in answer.json()["error"]["message"]
+    assert EICAR in heard[0]
+    assert objects() == []
+
+
+def test_confirm_while_the_scanner_is_away_loses_nothing(member: Actor, daemon: Any) -> None:
+    daemon(b"")
+    begun = begin(member)
+    send(begun)
+    address = f"{V1}/{begun['document']['id']}/confirm"
+    assert outcome(member.client.post(address)) == (503, "storage_unavailable")
+    daemon(b"stream: OK\0")
+    assert member.client.post(address).json()["status"] == "ready"
 
 
 # --- the reaper ---------------------------------------------------------------------------------------------------
