@@ -69,7 +69,7 @@ schema-fresh: $(DEV_STAMP)
 	$(BIN)/python -m tests.bare spectacular --fail-on-warn --validate --file "$$fresh" && \
 	diff -u openapi.yaml "$$fresh" > /dev/null || { echo "openapi.yaml is not what the code says; run: make schema"; exit 1; }
 
-test-services: $(DEV_STAMP) ## The tests that want real servers: PostgreSQL, Redis, Dovecot.
+test-services: $(DEV_STAMP) ## The tests that want real servers: PostgreSQL, Redis, Dovecot, S3, ClamAV.
 	$(BIN)/python -m tests.services $(SPREAD) $(ALSO)
 
 chaos: $(DEV_STAMP) ## The long proofs: every fault again and again; minutes, not seconds.

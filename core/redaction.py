@@ -35,6 +35,8 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(bearer|basic|xoauth2|digest)\s++[a-z0-9._~+/=\-]{6,}"), rf"\1 {MASK}"),
     # An authorization code is only ever a query or form field.
     (re.compile(r"((?:^|[?&])code=)[^\s&\"'<>]+"), rf"\1{MASK}"),
+    # A presigned address of a document store is good for whoever has it.
+    (re.compile(r"(?i)(x-amz-(?:signature|security-token)=)[^\s&\"'<>]+"), rf"\1{MASK}"),
     (re.compile(r"(https?://)[^\s/@\"']++@"), rf"\1{MASK}@"),
     # What is a secret by its looks: JSON web tokens and the prefixed tokens of well-known vendors.
     (re.compile(r"(?<![\w\-])eyJ[\w\-]{8,}+\.[\w\-]++(?:\.[\w\-]*+)*"), MASK),

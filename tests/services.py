@@ -1,9 +1,9 @@
 """`make test-services`: looks for the real servers, says plainly what it did not find, and runs what needs them.
 
-PostgreSQL from DATABASE_URL, Redis from REDIS_URL (both default to this machine's), Dovecot from its package, emulate
-from npm. Tests of the database run here a second time, on that PostgreSQL and with that Redis as cache, where that can
-make a difference: those that commit, and the modules that `tests.real_servers` names with a reason each. The long forms
-are for `make chaos`. In CI (`CI=true`) nothing may be missing.
+PostgreSQL from DATABASE_URL, Redis from REDIS_URL (both default to this machine's), Dovecot and ClamAV from their
+packages, LocalStack from PyPI, emulate from npm. Tests of the database run here a second time, on that PostgreSQL and
+with that Redis as cache, where that can make a difference: those that commit, and the modules that `tests.real_servers`
+names with a reason each. The long forms are for `make chaos`. In CI (`CI=true`) nothing may be missing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import psycopg
 import pytest
 import redis
 
+from documents.tests import localstack
 from tests.real_servers import MARK
 
 DATABASE_URL = os.environ.get("DATABASE_URL") or "postgresql://postgres@127.0.0.1:5432/postgres"
@@ -65,10 +66,33 @@ def _emulate() -> str:
     return str(program)
 
 
+def _localstack() -> str:
+    """From PyPI, once, into an environment of its own inside the project's: it wants older packages than we do."""
+    if not localstack.python():
+        home = localstack.PYTHON.parents[1]
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True, capture_output=True, timeout=120)
+        pip = [str(localstack.PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        try:
+            subprocess.run([*pip, "-r", str(localstack.PINS)], check=True, capture_output=True, timeout=600)
+        except subprocess.SubprocessError:
+            shutil.rmtree(home, ignore_errors=True)  # half of it would be taken for the whole next time
+            raise
+    return localstack.python()
+
+
+def _clamav() -> str:
+    found = shutil.which("clamd") or shutil.which("clamd", path="/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise FileNotFoundError("install clamav-daemon")
+    return found
+
+
 LOOKS: dict[str, Callable[[], str]] = {
     "PostgreSQL (DATABASE_URL)": _postgresql,
     "Redis (REDIS_URL)": _redis,
     "Dovecot": _dovecot,
+    "LocalStack, an S3 that enforces signatures and policies": _localstack,
+    "ClamAV": _clamav,
     "emulate, a third party's imitation of Google, Microsoft and others": _emulate,
 }
 

@@ -13,7 +13,7 @@ from documents.storage.base import Store
 
 DOCUMENT_STORES: Registry[type[Store]] = Registry(
     "document store",
-    {"local": "documents.storage.local.LocalStore"},
+    {"local": "documents.storage.local.LocalStore", "s3": "documents.storage.s3.S3Store"},
     check_id="patchbay.E401",
 )
 
