@@ -3,6 +3,7 @@
 from django.urls import path
 
 from calendar_sync import views
+from calendar_sync.views import freebusy
 
 urlpatterns = [
     path("calendar/events", views.Events.as_view(), name="calendar-events"),
@@ -15,5 +16,7 @@ urlpatterns = [
     path("calendar/events/<str:event_id>", views.EventDetail.as_view(), name="calendar-event"),
     path("calendar/calendars", views.Calendars.as_view(), name="calendar-calendars"),
     path("calendar/calendars/<str:calendar_id>", views.CalendarDetail.as_view(), name="calendar-calendar"),
+    path("calendar/freebusy", freebusy.FreeBusy.as_view(), name="calendar-freebusy"),
+    path("calendar/slots", freebusy.SlotList.as_view(), name="calendar-slots"),
     path("calendar/sync", views.Sync.as_view(), name="calendar-sync"),
 ]

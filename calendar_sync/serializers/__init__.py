@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from calendar_sync import zones
 from calendar_sync.models import Calendar, CalendarEvent
+from calendar_sync.recurrence import EARLIEST, LATEST
 from calendar_sync.services.columns import recurrence_of
 from calendar_sync.services.linking import Seen
 from calendar_sync.services.reading import MAX_RANGE, Cut, Happening, Range
@@ -231,16 +232,11 @@ class DayOrMomentField(IsoDateTimeField):
             return super().to_internal_value(value)
 
 
-class RangeParameters(PageParameters):
-    """The query of `calendar/events`."""
+class StretchParameters(CamelSerializer):
+    """A half-open stretch of time and where its days begin."""
 
     start = DayOrMomentField(help_text="The beginning, inclusive: a day or a time.")
     end = DayOrMomentField(help_text="The end, exclusive: a day or a time, at most 366 days later.")
-    calendar_id = serializers.CharField(required=False, default="", allow_blank=True)
-    q = serializers.CharField(
-        required=False, default="", allow_blank=True, max_length=200,
-        help_text="Words that have to be in the title, place, text or organizer.",
-    )  # fmt: skip
     time_zone = serializers.CharField(
         required=False, default="", allow_blank=True, max_length=zones.MAX_NAME,
         help_text="Where days begin, for all-day events. Default: UTC.",
@@ -252,15 +248,37 @@ class RangeParameters(PageParameters):
             raise serializers.ValidationError("This is no time zone, such as Europe/Berlin.")
         return zones.named(value)
 
-    def asked(self) -> Range:
-        """InvalidInput where the stretch runs backwards or is too long."""
-        given = self.validated_data
-        zone = zones.zone(given["time_zone"] or "UTC")
+    def zone_name(self) -> str:
+        """As it is known here."""
+        return self.validated_data["time_zone"] or "UTC"
+
+    def stretch(self) -> tuple[datetime, datetime, tzinfo]:
+        """Start, end and zone; InvalidInput where the stretch runs backwards or is too long."""
+        given, zone = self.validated_data, zones.zone(self.zone_name())
         start, end = _moment(given["start"], zone, "start"), _moment(given["end"], zone, "end")
         if end <= start:
             raise InvalidInput(fields={"end": ["This must be after `start`."]})
         if end - start > MAX_RANGE:
             raise InvalidInput(fields={"end": [f"This must be at most {MAX_RANGE.days} days after `start`."]})
+        for name, moment in (("start", start), ("end", end)):
+            if not EARLIEST + MAX_RANGE < moment < LATEST - MAX_RANGE:
+                raise InvalidInput(fields={name: ["This time is out of range."]})
+        return start, end, zone
+
+
+class RangeParameters(StretchParameters, PageParameters):
+    """The query of `calendar/events`."""
+
+    calendar_id = serializers.CharField(required=False, default="", allow_blank=True)
+    q = serializers.CharField(
+        required=False, default="", allow_blank=True, max_length=200,
+        help_text="Words that have to be in the title, place, text or organizer.",
+    )  # fmt: skip
+
+    def asked(self) -> Range:
+        """InvalidInput where the stretch runs backwards or is too long."""
+        given = self.validated_data
+        start, end, zone = self.stretch()
         return Range(
             start=start,
             end=end,

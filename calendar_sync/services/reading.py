@@ -70,6 +70,7 @@ class Cut:
 
     event_id: str
     reason: str
+    calendar: uuid.UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +125,9 @@ def in_range(*, user: User, workspace: Workspace, asked: Range) -> Found:
 
 def _values(asked: Range, calendars: dict[uuid.UUID, Calendar]) -> tuple[dict[str, Any], list[Cut]]:
     """The parameters of the statement; series that are not stored that far are expanded."""
-    day_start, day_end = _days(asked)
+    day_start, day_end = days_of(asked.start, asked.end, asked.zone)
     first, last = min(asked.start, day_start), max(asked.end, day_end)
-    expanded, apart, incomplete = _expanded(calendars, first, last)
+    expanded, apart, incomplete = expanded_for(calendars, first, last)
     names = ("events", "sources", "homes", "keys", "meetings", "starts", "ends", "days")
     columns = list(zip(*expanded, strict=True)) or [()] * len(names)
     return {
@@ -144,33 +145,34 @@ def _values(asked: Range, calendars: dict[uuid.UUID, Calendar]) -> tuple[dict[st
     }, incomplete
 
 
-def _days(asked: Range) -> tuple[datetime, datetime]:
-    """The days of the stretch in its zone, as midnights of UTC: the form all-day events are stored in."""
+def days_of(start: datetime, end: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
+    """The days of a stretch in a zone, as midnights of UTC: the form all-day events are stored in."""
     try:
-        begin, end = (moment.astimezone(asked.zone).replace(tzinfo=UTC) for moment in (asked.start, asked.end))
+        begin, end = (moment.astimezone(zone).replace(tzinfo=UTC) for moment in (start, end))
         first = begin.replace(hour=0, minute=0, second=0, microsecond=0)
         last = end.replace(hour=0, minute=0, second=0, microsecond=0)
         return first, last if last == end else last + timedelta(days=1)
     except OverflowError:
-        return asked.start, asked.end
+        return start, end
 
 
-def _expanded(
+def expanded_for(
     calendars: dict[uuid.UUID, Calendar], first: datetime, last: datetime
 ) -> tuple[list[tuple[Any, ...]], list[uuid.UUID], list[Cut]]:
     """Rows of series whose stored horizon does not reach so far; those series; and what is missing."""
     events = CalendarEvent.objects.filter(calendar__in=calendars)
     cut = events.readable().exclude(cut="").filter(starts_at__lt=last).order_by("id")[:EXPANDED_AT_ONCE]
-    incomplete = [Cut(str(pk), words) for pk, words in cut.values_list("pk", "cut")]
+    incomplete = [Cut(str(pk), words, home) for pk, words, home in cut.values_list("pk", "cut", "calendar_id")]
     series = list(occurrences.beyond(events, first, last).order_by("id")[: EXPANDED_AT_ONCE + 1])
     if len(series) > EXPANDED_AT_ONCE:
-        incomplete.append(Cut(str(series.pop().pk), TOO_MANY))
+        left_out = series.pop()
+        incomplete.append(Cut(str(left_out.pk), TOO_MANY, left_out.calendar_id))
     changes = occurrences.changes_of(series)
     rows: list[tuple[Any, ...]] = []
     for event in series:
         found = occurrences.expand(event, changes.get(event.pk, ()), calendars[event.calendar_id], first, last)
         if found.cut:
-            incomplete.append(Cut(str(event.pk), found.cut))
+            incomplete.append(Cut(str(event.pk), found.cut, event.calendar_id))
         rows += [
             (event.pk, one.source.pk, event.calendar_id, one.key, event.meeting, one.start, one.end, one.source.all_day)
             for one in found.occurrences
