@@ -3,7 +3,7 @@
 from django.urls import path
 
 from calendar_sync import views
-from calendar_sync.views import freebusy
+from calendar_sync.views import freebusy, links
 
 urlpatterns = [
     path("calendar/events", views.Events.as_view(), name="calendar-events"),
@@ -13,6 +13,7 @@ urlpatterns = [
         name="calendar-entity-events",
     ),
     path("calendar/events/<str:event_id>.ics", views.EventFile.as_view(), name="calendar-event-ics"),
+    path("calendar/events/<str:event_id>/entities", links.EventLinks.as_view(), name="calendar-event-links"),
     path("calendar/events/<str:event_id>", views.EventDetail.as_view(), name="calendar-event"),
     path("calendar/calendars", views.Calendars.as_view(), name="calendar-calendars"),
     path("calendar/calendars/<str:calendar_id>", views.CalendarDetail.as_view(), name="calendar-calendar"),

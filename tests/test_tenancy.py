@@ -212,6 +212,8 @@ EXPECT: dict[str, Expect | Open] = {
     f"GET {V1}/calendar/events/<event_id>": Expect(200),
     f"GET {V1}/calendar/events/<event_id>.ics": Expect(200),
     f"GET {V1}/calendar/events/entity/<entity_type>/<entity_id>": Expect(200),
+    f"POST {V1}/calendar/events/<event_id>/entities": Expect(201, body=ENTITY),
+    f"DELETE {V1}/calendar/events/<event_id>/entities": Expect(204, query=ENTITY),
     f"GET {V1}/calendar/freebusy": Expect(200, query=YEAR, references={"calendarId": "calendar"}),
     f"GET {V1}/calendar/slots": Expect(200, query={**YEAR, "duration": "30"}),
     f"GET {V1}/calendar/calendars": Expect(200),

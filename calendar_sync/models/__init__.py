@@ -14,6 +14,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from calendar_sync.models.links import EventLink as EventLink
+from calendar_sync.models.links import LinkKind as LinkKind
 from calendar_sync.records import CONFIRMED, NEEDS_ACTION, PUBLIC
 from core.ids import uuid7
 from integrations.models import Connection

@@ -15,14 +15,14 @@ from calendar_sync import zones
 from calendar_sync.models import Calendar, CalendarEvent
 from calendar_sync.recurrence import EARLIEST, LATEST
 from calendar_sync.services.columns import recurrence_of
-from calendar_sync.services.linking import Seen
+from calendar_sync.services.linking import WAYS, LinkedEntity, Seen
 from calendar_sync.services.reading import MAX_RANGE, Cut, Happening, Range
 from calendar_sync.services.visibility import Access
 from core.api.pagination import PageParameters, PaginationShape
 from core.api.serializers import CamelSerializer, IsoDateTimeField, wire_time
 from core.errors import InvalidInput
 
-Entities = Sequence[tuple[str, str]]
+Entities = Sequence[LinkedEntity]
 BUSY = "Busy"
 
 # --- shapes -------------------------------------------------------------------------------------------------------
@@ -48,6 +48,7 @@ class EventEntityShape(CamelSerializer):
 
     entity_type = serializers.CharField()
     entity_id = serializers.CharField()
+    how = serializers.ChoiceField(choices=WAYS)
 
 
 class EventShape(CamelSerializer):
@@ -157,11 +158,15 @@ def happening(one: Happening, entities: Mapping[Any, Entities], access: Access =
         "recurringEventId": str(event.pk) if one.key else None,
         "originalStart": one.key or None,
         "conferenceUrl": source.conference_url or None,
-        "entities": [{"entityType": kind, "entityId": id} for kind, id in entities.get(source.pk, ())],
+        "entities": [_entity(one) for one in entities.get(source.pk, ())],
         "etag": source.etag or event.etag,
         "access": access.name.lower(),
     }
     return shown | _hidden(access)
+
+
+def _entity(linked: LinkedEntity) -> dict[str, str]:
+    return {"entityType": linked.entity_type, "entityId": linked.entity_id, "how": linked.how}
 
 
 def _hidden(access: Access) -> dict[str, Any]:

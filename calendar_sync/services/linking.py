@@ -1,7 +1,8 @@
-"""Which CRM entities an event is about: by the addresses and domains of those who take part.
+"""Which CRM entities an event is about: by the addresses and domains of those who take part, or by a decision.
 
 Joined with the workspace's matches when it is read, so a new match covers old events at once. In its own calendar an
-address is nobody one meets, and colleagues are linked by no domain.
+address is nobody one meets, and colleagues are linked by no domain. What somebody decided by hand (`link`, `unlink`)
+wins and is changed by no sync.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection as database
-from django.db.models import Q
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 
-from calendar_sync.models import Attendee, Calendar, CalendarEvent
+from calendar_sync.models import Attendee, Calendar, CalendarEvent, EventLink, LinkKind
 from calendar_sync.services import visibility
 from calendar_sync.services.visibility import Access
 from core.api.pagination import Page, PageQuery, paginate
@@ -24,6 +27,7 @@ from entities.matching import normalise
 from entities.models import AddressMatch, DomainMatch
 from entities.services.matches import AnyMatch, Matched
 from integrations.models import Connection
+from workspaces.services import audit
 
 if TYPE_CHECKING:
     from workspaces.models import User, Workspace
@@ -34,6 +38,22 @@ REACH = 5000
 """A timeline goes so many attendances back."""
 CAP = 1000
 """Counting what a match links stops here."""
+
+
+MANUAL, ADDRESS, DOMAIN = "manual", "address", "domain"
+"""How an event comes to an entity; the first that applies is told."""
+WAYS = [(MANUAL, MANUAL), (ADDRESS, ADDRESS), (DOMAIN, DOMAIN)]
+"""The choices of `how`."""
+_RANK = {MANUAL: 0, ADDRESS: 1, DOMAIN: 2}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LinkedEntity:
+    """An entity and how it was found."""
+
+    entity_type: str
+    entity_id: str
+    how: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +70,92 @@ def own_addresses(workspace_id: uuid.UUID) -> dict[uuid.UUID, str]:
     return {pk: normalise(address) for pk, address in rows}
 
 
+# --- decisions ----------------------------------------------------------------------------------------------------
+
+
+def link(*, event: CalendarEvent, entity_type: str, entity_id: str, by: User) -> tuple[EventLink, bool]:
+    """This event is about that entity, whoever takes part. The decision, and whether it is a new one."""
+    return _decide(event, LinkKind.LINKED, entity_type, entity_id, by)
+
+
+def unlink(*, event: CalendarEvent, entity_type: str, entity_id: str, by: User) -> tuple[EventLink, bool]:
+    """This event is not about that entity, whoever takes part. As `link`."""
+    return _decide(event, LinkKind.UNLINKED, entity_type, entity_id, by)
+
+
+def _decide(event: CalendarEvent, kind: LinkKind, entity_type: str, entity_id: str, by: User) -> tuple[EventLink, bool]:
+    """In every calendar of the meeting that `by` sees: it is one to them."""
+    workspace = event.connection.workspace
+    seen = visibility.accounts(user=by, workspace=workspace)
+    copies = CalendarEvent.objects.readable().filter(
+        connection__in=seen, meeting=event.meeting, recurrence_key=event.recurrence_key
+    )
+    entity = {"entity_type": entity_type, "entity_id": entity_id}
+    is_new = False
+    with transaction.atomic():
+        for copy in {event, *copies}:
+            is_new |= _write(copy, kind, entity, by)
+        if is_new:
+            audit.record(
+                by=by, workspace=workspace, action=f"event.{kind}", target=event,
+                changes={"entityType": entity_type, "entityId": entity_id},
+            )  # fmt: skip
+    return EventLink.objects.get(event=event, **entity), is_new
+
+
+def _write(event: CalendarEvent, kind: LinkKind, entity: dict[str, str], by: User) -> bool:
+    """True where that is a change."""
+    found, is_new = EventLink.objects.select_for_update().get_or_create(
+        event=event, **entity, defaults={"connection_id": event.connection_id, "kind": kind, "decided_by": by}
+    )
+    if is_new or found.kind == kind:
+        return is_new
+    EventLink.objects.filter(pk=found.pk).update(kind=kind, decided_by=by, decided_at=Now())
+    return True
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
 _ENTITIES = """
-    SELECT person.event_id, person.connection_id, person.address_key, match.entity_type, match.entity_id, FALSE
+    SELECT person.event_id, person.connection_id, person.address_key, match.entity_type, match.entity_id, 'address', 0
     FROM calendar_sync_attendee AS person JOIN entities_addressmatch AS match
       ON match.workspace_id = %(workspace)s AND match.address_key = person.address_key
     WHERE person.event_id = ANY(%(events)s::uuid[]) AND person.address_key <> ''
     UNION ALL
-    SELECT person.event_id, person.connection_id, person.address_key, match.entity_type, match.entity_id, TRUE
+    SELECT person.event_id, person.connection_id, person.address_key, match.entity_type, match.entity_id, 'domain', 0
     FROM calendar_sync_attendee AS person JOIN entities_domainmatch AS match
       ON match.workspace_id = %(workspace)s AND match.domain = person.domain
     WHERE person.event_id = ANY(%(events)s::uuid[]) AND person.domain <> ''
+    UNION ALL
+    SELECT asked.id, asked.connection_id, '', link.entity_type, link.entity_id, link.kind,
+           CASE WHEN link.event_id = asked.id THEN 2 ELSE 1 END
+    FROM calendar_sync_calendarevent AS asked JOIN calendar_sync_eventlink AS link
+      ON link.event_id IN (asked.id, asked.series_id)
+    WHERE asked.id = ANY(%(events)s::uuid[])
+    ORDER BY 7
 """
 
 
-def entities_of(*, workspace_id: uuid.UUID, event_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[tuple[str, str]]]:
-    """(type, id) of the entities of these events, every one that applies. One query, a second where any matched."""
+def entities_of(*, workspace_id: uuid.UUID, event_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[LinkedEntity]]:
+    """The entities of these events, every one that applies. One query, a second where any matched."""
     if not event_ids:
         return {}
     with database.cursor() as cursor:
         cursor.execute(_ENTITIES, {"workspace": workspace_id, "events": list(event_ids)})
         rows = cursor.fetchall()
-    own = own_addresses(workspace_id) if rows else {}
+    own = own_addresses(workspace_id) if any(row[5] in (ADDRESS, DOMAIN) for row in rows) else {}
     everybody = frozenset(own.values())
-    found: defaultdict[uuid.UUID, set[tuple[str, str]]] = defaultdict(set)
-    for event, account, key, entity_type, entity_id, by_domain in rows:
-        if key not in everybody if by_domain else key != own.get(account):
-            found[event].add((entity_type, entity_id))
-    return {event: sorted(entities) for event, entities in found.items()}
+    found: defaultdict[uuid.UUID, dict[tuple[str, str], str]] = defaultdict(dict)
+    for event, account, key, *entity, how, _ in rows:  # decisions come last: a series' first, then the event's own
+        place = tuple(entity)
+        if how == LinkKind.LINKED:
+            found[event][place] = MANUAL
+        elif how == LinkKind.UNLINKED:
+            found[event].pop(place, None)
+        elif key not in everybody if how == DOMAIN else key != own.get(account):
+            found[event][place] = min(found[event].get(place, how), how, key=_RANK.__getitem__)
+    return {event: sorted(LinkedEntity(*place, how) for place, how in some.items()) for event, some in found.items()}
 
 
 # --- the timeline of an entity ------------------------------------------------------------------------------------
@@ -95,7 +174,7 @@ def timeline(*, user: User, workspace: Workspace, entity_type: str, entity_id: s
         list(domains.values_list("domain", flat=True)[:MAX_MATCHES]),
         own_addresses(workspace.pk),
     )
-    rows = _attended(wanted)
+    rows = _attended(wanted, entity) + _linked(seen, entity)
     best: dict[uuid.UUID, tuple[Access, datetime, uuid.UUID]] = {}
     for event_id, meeting, starts_at, account in rows:
         place = (seen[account], starts_at, event_id)
@@ -119,14 +198,36 @@ def _people(
     return wanted
 
 
-def _attended(wanted: Q) -> list[tuple[uuid.UUID, uuid.UUID, datetime, uuid.UUID]]:
-    """(series or event, meeting, start, account) of what they take part in, the latest first."""
+Row = tuple[uuid.UUID, uuid.UUID, datetime, uuid.UUID]
+"""Series or event, meeting, start, account."""
+
+
+def _attended(wanted: Q, entity: Mapping[str, str]) -> list[Row]:
+    """What they take part in, the latest first; not where somebody said that it is not about the entity."""
+    decided = EventLink.objects.filter(**entity)
+    apart = decided.filter(kind=LinkKind.UNLINKED).values("event")
     there = Attendee.objects.filter(
         wanted, event__removed_at__isnull=True, event__problem="", event__calendar__in=Calendar.objects.shown()
     )
-    rows = there.order_by("-event__starts_at", "-event_id").values_list(
+    there = there.exclude(event__in=apart).exclude(
+        Q(event__series__in=apart) & ~Q(event__in=decided.filter(kind=LinkKind.LINKED).values("event"))
+    )
+    return _rows(there, REACH)
+
+
+def _linked(seen: Mapping[uuid.UUID, Access], entity: Mapping[str, str]) -> list[Row]:
+    """What somebody said is about the entity, the latest first."""
+    links = EventLink.objects.filter(
+        **entity, kind=LinkKind.LINKED, connection__in=seen, event__removed_at__isnull=True, event__problem="",
+        event__calendar__in=Calendar.objects.shown(),
+    )  # fmt: skip
+    return _rows(links, REACH)
+
+
+def _rows(people_or_links: QuerySet[Any], limit: int) -> list[Row]:
+    rows = people_or_links.order_by("-event__starts_at", "-event_id").values_list(
         "event_id", "event__series_id", "event__meeting", "event__starts_at", "connection_id"
-    )[:REACH]
+    )[:limit]
     return [(series or event, meeting, starts_at, account) for event, series, meeting, starts_at, account in rows]
 
 

@@ -71,7 +71,7 @@ def test_events_show_an_event_to_the_letter(member: Actor, calendar: Calendar) -
             {"email": "bob@example.com", "name": "Bob", "response": "accepted", "optional": False, "resource": False}
         ],
         "recurrence": None, "recurringEventId": None, "originalStart": None, "conferenceUrl": "https://meet.example/1",
-        "entities": [{"entityType": "contact", "entityId": "42"}], "etag": "1", "access": "own",
+        "entities": [{"entityType": "contact", "entityId": "42", "how": "address"}], "etag": "1", "access": "own",
     }  # fmt: skip
 
 

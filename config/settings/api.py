@@ -53,6 +53,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "RunStatus": "core.work.WorkStatus",
         "SyncStatus": "integrations.services.standing.SyncStatus",
         "SeenAs": "email_sync.serializers.timelines.SEEN_AS",
+        "LinkedHow": "calendar_sync.services.linking.WAYS",
+        "LinkedByHand": "calendar_sync.serializers.links.BY_HAND",
         "Visibility": "integrations.models.Visibility",
     },
     "POSTPROCESSING_HOOKS": [
