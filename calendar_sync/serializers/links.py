@@ -9,7 +9,6 @@ from rest_framework import serializers
 from calendar_sync.models import EventLink
 from core.api.serializers import CamelSerializer, IsoDateTimeField, wire_time
 
-
 BY_HAND = [("manual", "manual")]
 
 
