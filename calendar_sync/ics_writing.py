@@ -29,13 +29,15 @@ _PARTSTAT = {NEEDS_ACTION: "NEEDS-ACTION"}
 Time = vDate | vDatetime
 
 
-def write_events(events: Sequence[RemoteEvent], *, stamp: datetime, method: str = "") -> str:
+def write_events(events: Sequence[RemoteEvent], *, stamp: datetime, method: str = "", description: str = "") -> str:
     """One VCALENDAR with these events and the zones they name. `stamp` is when it was made (DTSTAMP)."""
     calendar = Calendar()
     calendar.add("prodid", PRODUCT)
     calendar.add("version", "2.0")
     if method:
         calendar.add("method", method)
+    if description:
+        calendar.add("x-wr-caldesc", description)
     named = {(event.span.zone, event.span.rules) for event in events if event.span.zone not in ("", "UTC")}
     for name, rules in sorted(named):
         calendar.add_component(_defined(name, rules) if rules else _known(name))

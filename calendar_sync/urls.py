@@ -3,7 +3,7 @@
 from django.urls import path
 
 from calendar_sync import views
-from calendar_sync.views import freebusy, links
+from calendar_sync.views import feeds, freebusy, links
 
 urlpatterns = [
     path("calendar/events", views.Events.as_view(), name="calendar-events"),
@@ -18,6 +18,8 @@ urlpatterns = [
     path("calendar/calendars", views.Calendars.as_view(), name="calendar-calendars"),
     path("calendar/calendars/<str:calendar_id>", views.CalendarDetail.as_view(), name="calendar-calendar"),
     path("calendar/freebusy", freebusy.FreeBusy.as_view(), name="calendar-freebusy"),
+    path("calendar/feed", feeds.FeedSettings.as_view(), name="calendar-feed"),
+    path("calendar/feeds/<str:token>.ics", feeds.FeedFile.as_view(), name="calendar-feed-file"),
     path("calendar/slots", freebusy.SlotList.as_view(), name="calendar-slots"),
     path("calendar/sync", views.Sync.as_view(), name="calendar-sync"),
 ]

@@ -25,6 +25,7 @@ AGAIN: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "lists of mail: keyset paging, aggregates, joins over large tables": (
             "calendar_sync/tests/test_calendar_api.py",
             "calendar_sync/tests/test_event_links.py",
+            "calendar_sync/tests/test_feeds.py",
             "calendar_sync/tests/test_freebusy.py",
             "core/tests/test_api_pagination.py",
             "documents/tests/test_documents_list.py",

@@ -19,6 +19,7 @@ from rest_framework.test import APIClient
 
 from calendar_sync.models import Calendar, CalendarEvent
 from calendar_sync.records import Invited
+from calendar_sync.services import feeds
 from calendar_sync.tests.factories import make_calendar, remote, write
 from core.ids import uuid7
 from core.work import WorkStatus
@@ -171,6 +172,7 @@ def make_world(actor: Actor, mark: str) -> World:
     integration = _integration(actor, mark)
     log_entry = _log_entry(integration, mark)
     calendar, event = _event(connection, mark)
+    feeds.make(membership=actor.membership, shows_private=False, by=actor.user)
     return World(
         actor=actor,
         mark=mark,

@@ -14,6 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from calendar_sync.models.feeds import Feed as Feed
 from calendar_sync.models.links import EventLink as EventLink
 from calendar_sync.models.links import LinkKind as LinkKind
 from calendar_sync.records import CONFIRMED, NEEDS_ACTION, PUBLIC
