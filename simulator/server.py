@@ -29,6 +29,7 @@ from simulator import (
 )
 from simulator.errors import Refusal
 from simulator.faults import Fault, Faults
+from simulator.graph import calendar_control
 from simulator.ledger import Entry
 from simulator.push import Push
 from simulator.routing import Handler, Route, Router
@@ -50,6 +51,7 @@ class Server:
         microsoft_oauth.register(self.router, self.world)
         gmail.register(self.router, self.world, self.perform)
         graph.register(self.router, self.world, self.perform)
+        calendar_control.register(self.router, self.world)
         drive.register(self.router, self.world)
         slack.register(self.router, self.world)
         hooks_platform.register(self.router, self.world)

@@ -7,6 +7,7 @@ from core.registry import Registry
 CALENDAR_PROVIDERS: Registry[type[CalendarProvider]] = Registry(
     "calendar provider",
     {
+        "microsoft": "calendar_sync.providers.graph.GraphCalendar",
         "imap": "calendar_sync.providers.caldav.CalDav",
     },
     check_id="patchbay.E301",

@@ -47,6 +47,8 @@ class Account(Protocol):
 class GraphApi:
     """The mailbox of one access token.."""
 
+    preferences = IMMUTABLE
+    """What every request prefers, those inside a batch too."""
     max_answer_bytes = 48 * 1024 * 1024
 
     def __init__(self, account: Account) -> None:
@@ -93,7 +95,7 @@ class GraphApi:
         """The answers in the order of the calls, unjudged, None for one that was lost. At most 20 calls."""
         if not calls:
             return []
-        body = batch.packed(calls, {"Prefer": IMMUTABLE})
+        body = batch.packed(calls, {"Prefer": self.preferences})
         url = f"{self.origin}{VERSION}{batch.PATH}"
         at_once = min(len(calls), batch.AT_ONCE)
         answer = self._request("POST", url, units=len(calls), at_once=at_once, json=body, timeout=BATCH_TIMEOUT)
@@ -131,7 +133,7 @@ class GraphApi:
         **arguments: Any,
     ) -> Response:
         self._meter.spend(units)
-        preferences = f"{IMMUTABLE}, {prefer}" if prefer else IMMUTABLE
+        preferences = f"{self.preferences}, {prefer}" if prefer else self.preferences
         sent = {"Prefer": preferences, "client-request-id": str(uuid.uuid4()), **(headers or {})}
         limits: dict[str, Any] = {"timeout": TIMEOUT, "max_bytes": self.max_answer_bytes, "idempotent": idempotent}
         with self._meter.slot(at_once):
