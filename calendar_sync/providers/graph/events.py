@@ -91,7 +91,7 @@ def _events(item: Json, email: str, time_zone: str) -> Iterator[RemoteEvent]:
     if not recurrence:
         return
     for changed in objects(item, "exceptionOccurrences")[:MAX_TIMES]:
-        yield _event(changed, uid, span_of(changed, time_zone), Recurrence(), _key(changed, span), email)
+        yield _event(changed, uid, span_of(changed, time_zone), Recurrence(), key_in(changed, span), email)
 
 
 def _event(item: Json, uid: str, span: Span, recurrence: Recurrence, key: str, email: str) -> RemoteEvent:
@@ -163,11 +163,11 @@ def _zone(item: Json, time_zone: str) -> str:
     return "UTC"
 
 
-def _key(changed: Json, series: Span) -> str:
-    """What an occurrence is called: the time it had (`originalStart`, an instant)."""
-    original = instant_of({"dateTime": text(changed, "originalStart"), "timeZone": "UTC"})
+def key_in(occurrence: Json, series: Span) -> str:
+    """What an occurrence of this series is called: the time it had (`originalStart`, an instant)."""
+    original = instant_of({"dateTime": text(occurrence, "originalStart"), "timeZone": "UTC"})
     if series.all_day:
-        return key_of(_day(original, _zone(changed, "")), all_day=True)
+        return key_of(_day(original, _zone(occurrence, "")), all_day=True)
     return key_of(original)
 
 

@@ -17,7 +17,9 @@ from calendar_sync.providers.base import CalendarAccount, CalendarProvider
 from calendar_sync.providers.graph import listing
 from calendar_sync.providers.graph.api import CalendarApi, event
 from calendar_sync.providers.graph.events import WHOLE, resource_of
-from calendar_sync.records import ChangePage, ListingPage, RemoteCalendar, RemoteResource
+from calendar_sync.providers.graph.writing import Writer
+from calendar_sync.providers.writing import EventWriter
+from calendar_sync.records import ChangePage, EventDraft, ListingPage, RemoteCalendar, RemoteResource, Target
 from core.errors import ProviderError, ProviderRejected, RemoteMissing
 from core.metering import Quota
 from integrations.providers.graph import batch
@@ -29,7 +31,7 @@ from integrations.providers.graph.errors import UNREADABLE
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-class GraphCalendar(CalendarProvider):
+class GraphCalendar(CalendarProvider, EventWriter):
     """The calendars of a Microsoft 365 or Outlook.com account."""
 
     key: ClassVar[str] = "microsoft"
@@ -77,6 +79,27 @@ class GraphCalendar(CalendarProvider):
                 refusals.append(answer)
         if refusals:
             raise refusals[0]
+
+    # --- writing ----------------------------------------------------------------------------------------------
+
+    def create(self, calendar: RemoteCalendar, draft: EventDraft, *, key: str, notify: str) -> RemoteResource:
+        return self._writer(calendar).create(draft, key=key, notify=notify)
+
+    def update(
+        self, calendar: RemoteCalendar, target: Target, draft: EventDraft, changed: frozenset[str], *, notify: str
+    ) -> tuple[RemoteResource, ...]:
+        return (self._writer(calendar).update(target, draft, changed, notify=notify),)
+
+    def delete(self, calendar: RemoteCalendar, target: Target, *, notify: str) -> tuple[RemoteResource, ...]:
+        return self._writer(calendar).delete(target, notify=notify)
+
+    def respond(
+        self, calendar: RemoteCalendar, target: Target, response: str, *, notify: str, comment: str = ""
+    ) -> tuple[RemoteResource, ...]:
+        return self._writer(calendar).respond(target, response, notify=notify, comment=comment)
+
+    def _writer(self, calendar: RemoteCalendar) -> Writer:
+        return Writer(self.api, calendar, self.account.email)
 
 
 def _calendar(item: Json) -> RemoteCalendar:
