@@ -552,6 +552,8 @@ def _row_of(world: World, label: str) -> Any:
         "workspaces.AuditEvent": AuditEvent.objects.filter(workspace=world.actor.workspace).first(),
         "integrations.Connection": world.connection,
         "integrations.SyncRun": world.run,
+        "calendar_sync.Calendar": world.calendar,
+        "calendar_sync.CalendarEvent": world.unreadable_event,
         "email_logs.EmailLogTable": world.log_table,
         "email_logs.EmailLogEntry": world.log_entry,
         "email_logs.OutgoingEmail": world.outgoing,

@@ -18,8 +18,8 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from calendar_sync.models import Calendar, CalendarEvent
-from calendar_sync.records import Invited
-from calendar_sync.services import feeds
+from calendar_sync.records import Invited, RemoteResource
+from calendar_sync.services import feeds, store
 from calendar_sync.tests.factories import make_calendar, remote, write
 from core.ids import uuid7
 from core.work import WorkStatus
@@ -103,6 +103,7 @@ class World:
     imported: MailTransfer
     calendar: Calendar
     event: CalendarEvent
+    unreadable_event: CalendarEvent
     integration: Integration
     delivery: Delivery
     suppression: Suppression
@@ -124,6 +125,7 @@ class World:
             self.draft,
             self.calendar,
             self.event,
+            self.unreadable_event,
             self.run,
             self.token,
             self.match,
@@ -171,7 +173,7 @@ def make_world(actor: Actor, mark: str) -> World:
     )
     integration = _integration(actor, mark)
     log_entry = _log_entry(integration, mark)
-    calendar, event = _event(connection, mark)
+    calendar, event, unreadable_event = _event(connection, mark)
     feeds.make(membership=actor.membership, shows_private=False, by=actor.user)
     return World(
         actor=actor,
@@ -191,6 +193,7 @@ def make_world(actor: Actor, mark: str) -> World:
         integration=integration,
         calendar=calendar,
         event=event,
+        unreadable_event=unreadable_event,
         delivery=_delivery(integration, mark),
         log_table=log_entry.table,
         log_entry=log_entry,
@@ -210,13 +213,15 @@ def make_world(actor: Actor, mark: str) -> World:
     )
 
 
-def _event(connection: Connection, mark: str) -> tuple[Calendar, CalendarEvent]:
-    """With somebody every other owner meets too."""
+def _event(connection: Connection, mark: str) -> tuple[Calendar, CalendarEvent, CalendarEvent]:
+    """A calendar; an event with somebody every other owner meets too; and one that nobody could read."""
     calendar = make_calendar(connection, mark, remote_id=f"/{mark}/")
     person = Invited(f"{mark}@example.com", mark)
     made = remote(mark, uid=f"{mark}@contract.test", description=mark, location=mark, attendees=(person,))
     write(calendar, made)
-    return calendar, CalendarEvent.objects.get(calendar=calendar)
+    store.write(calendar=calendar, resources=[RemoteResource(f"/{mark}.ics", mark, mark, problem=mark)])
+    events = CalendarEvent.objects.filter(calendar=calendar)
+    return calendar, events.get(problem=""), events.get(problem=mark)
 
 
 def _integration(actor: Actor, mark: str) -> Integration:

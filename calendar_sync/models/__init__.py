@@ -181,6 +181,7 @@ class CalendarEvent(models.Model):
             ),
             models.Index(fields=("connection",), condition=Q(leaving_at__isnull=False), name="event_leaving"),
             models.Index(fields=("calendar",), condition=~Q(cut=""), name="event_cut_off"),
+            models.Index(fields=("calendar",), condition=~Q(problem=""), name="event_unreadable"),
         )
 
     def __str__(self) -> str:

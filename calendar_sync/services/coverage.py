@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from calendar_sync.models import Calendar, CalendarEvent
-from calendar_sync.records import NO_EVENT
+from calendar_sync.services import standing
 from integrations.models import Connection, CoverageCheck, SyncCursor, SyncState
 
 EVERY = timedelta(days=1)
@@ -51,5 +51,4 @@ def end(check: CoverageCheck, connection: Connection) -> None:
 
 def incomplete(connection: Connection) -> int:
     """How many events could not be read: what `settings.INCOMPLETE_COUNTS` names."""
-    unread = CalendarEvent.objects.present().filter(connection=connection).exclude(problem__in=("", NO_EVENT))
-    return unread.count()
+    return standing.unreadable(CalendarEvent.objects.filter(connection=connection)).count()
