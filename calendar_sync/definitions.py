@@ -6,7 +6,7 @@ same bounds as an event's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from calendar_sync import content, rules
@@ -19,9 +19,25 @@ FIRST, LAST = datetime(1970, 1, 1), datetime(2060, 1, 1)  # noqa: DTZ001 - wall-
 MAX_CHANGES = 500
 
 
-def rules_of(definition: Component) -> ZoneRules:
+class Definitions:
+    """Those of one text, each worked out when it is first asked for and once: every time of an event asks."""
+
+    def __init__(self, named: Mapping[str, Component], budget: Budget) -> None:
+        self.named = named
+        self.budget = budget
+        self._known: dict[str, ZoneRules] = {}
+
+    def rules(self, name: str) -> ZoneRules:
+        """() where nobody defined it; BadCalendar where that makes no sense."""
+        if name not in self._known:
+            definition = self.named.get(name)
+            self._known[name] = rules_of(definition, self.budget) if definition else ()
+        return self._known[name]
+
+
+def rules_of(definition: Component, budget: Budget | None = None) -> ZoneRules:
     """In order, at least one. BadCalendar where it makes no sense."""
-    budget = Budget()
+    budget = budget or Budget()
     changes: dict[int, int] = {}
     starts: list[tuple[int, int]] = []
     for part in definition.children:
@@ -58,7 +74,7 @@ def _walls(part: Component, budget: Budget) -> Iterator[datetime]:
         try:
             rule = rules.parse(given.value)
             # UNTIL is in UTC and the walls are not: a day more or less is far from the next change.
-            until = rule.until + timedelta(days=1) if rule.until else LAST
-            yield from walk(rule, begin, max(begin, FIRST), min(until, LAST), budget)
+            until = min(rule.until, LAST) + timedelta(days=1) if rule.until else LAST
+            yield from walk(rule, begin, max(begin, FIRST), until, budget)
         except (rules.BadRule, Exhausted) as error:
             raise BadCalendar(f"The time zone's definition cannot be followed. {error}") from error

@@ -7,11 +7,12 @@ bounded by the text's size, which is capped. Writing is `ics_writing`'s.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from calendar_sync import content, definitions, recurrence, zones
+from calendar_sync import content, recurrence, zones
 from calendar_sync.content import BadCalendar, Component, Moment, Property, clean
+from calendar_sync.definitions import Definitions
 from calendar_sync.records import (
     CANCELLED,
     CONFIDENTIAL,
@@ -29,11 +30,14 @@ from calendar_sync.records import (
     key_of,
 )
 from calendar_sync.rules import BadRule
+from calendar_sync.stepping import Budget
 
 MAX_TITLE, MAX_TEXT, MAX_PLACE, MAX_ADDRESS, MAX_NAME, MAX_UID, MAX_URL = 1000, 100_000, 2000, 320, 255, 1000, 2000
 MAX_ATTENDEES = 1000
 MAX_TIMES = 5000
 """Of RDATE and of EXDATE in one event."""
+MAX_RULES = 100
+"""Of RRULE and of EXRULE: there should be one (RFC 5545 3.8.5.3)."""
 MAX_DURATION = timedelta(days=3660)
 
 _STATUS = {"TENTATIVE": TENTATIVE, "CANCELLED": CANCELLED}
@@ -45,15 +49,16 @@ _MEETING = re.compile(
     r"teams\.live\.com/meet/|whereby\.com/|meet\.jit\.si/|webex\.com/)[^\s<>\"')\]]{1,1000}",
     re.IGNORECASE,
 )
-Zones = Mapping[str, Component]
 
 
 def read_events(text: str, *, time_zone: str = "") -> tuple[RemoteEvent, ...]:
     """The events of a text, a series' master before its changed occurrences. `time_zone` is the calendar's, for zones
     that nobody knows; "" is UTC. BadCalendar where one of them cannot be understood, or there is none."""
     events: list[RemoteEvent] = []
+    budget = Budget()  # for all definitions of the text: a stranger's may hold thousands
     for calendar in content.read(text):
-        defined = {zone.text("TZID", zones.MAX_NAME): zone for zone in calendar.named("VTIMEZONE")}
+        named = {zone.text("TZID", zones.MAX_NAME): zone for zone in calendar.named("VTIMEZONE")}
+        defined = Definitions(named, budget)
         events += [_Reader(event, defined, time_zone).event() for event in calendar.named("VEVENT")]
     if not events:
         raise BadCalendar("There is no event in the calendar data.")
@@ -63,7 +68,7 @@ def read_events(text: str, *, time_zone: str = "") -> tuple[RemoteEvent, ...]:
 class _Reader:
     """One VEVENT."""
 
-    def __init__(self, component: Component, defined: Zones, time_zone: str) -> None:
+    def __init__(self, component: Component, defined: Definitions, time_zone: str) -> None:
         self.component = component
         self.defined = defined
         self.time_zone = time_zone
@@ -131,8 +136,8 @@ class _Reader:
             return "", ()
         if name := zones.named(moment.zone):
             return name, ()
-        if definition := self.defined.get(clean(moment.zone, zones.MAX_NAME)):
-            return clean(moment.zone, zones.MAX_NAME), definitions.rules_of(definition)
+        if definition := self.defined.rules(clean(moment.zone, zones.MAX_NAME)):
+            return clean(moment.zone, zones.MAX_NAME), definition
         return zones.offset_named(moment.zone) or zones.named(self.time_zone) or "UTC", ()
 
     def _instant(self, moment: Moment, span: Span) -> datetime:
@@ -161,12 +166,18 @@ class _Reader:
     def _recurrence(self, span: Span) -> Recurrence:
         times, days = self._left_out(span)
         return Recurrence(
-            rules=tuple(given.value.strip() for given in self.component.all("RRULE")),
-            excluded_rules=tuple(given.value.strip() for given in self.component.all("EXRULE")),
+            rules=self._rules("RRULE"),
+            excluded_rules=self._rules("EXRULE"),
             added=tuple(self._added(span)),
             left_out=frozenset(times),
             left_out_days=frozenset(days),
         )
+
+    def _rules(self, name: str) -> tuple[str, ...]:
+        found = self.component.all(name)
+        if len(found) > MAX_RULES:
+            raise BadCalendar(f"An event has more than {MAX_RULES} of {name}.")
+        return tuple(given.value.strip() for given in found)
 
     def _listed(self, name: str) -> Iterator[tuple[Property, str]]:
         count = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from heapq import merge
 from typing import Generic, TypeVar
 
 from calendar_sync import rules, zones
@@ -160,7 +161,7 @@ def last_end(span: Span, recurrence: Recurrence, floating: tzinfo = UTC) -> date
         if rule.count is None:
             return None
         try:
-            *_, wall = walk(rule, span.start, span.start, LATEST.replace(tzinfo=None), Budget())
+            *_, wall = walk(rule, span.start, span.start, LATEST.replace(tzinfo=None), series.budget)
         except Exhausted:
             return None
         latest.append(wall.replace(tzinfo=UTC))
@@ -191,7 +192,7 @@ class _Series:
         last = zones.wall(_moved(end, MARGIN), self.where)
         left_out = {start for rule in self.excluded for start in self._starts(rule, first, last)}
         seen: set[datetime] = set()
-        for base in _merged([*self._streams(first, last)]):
+        for base in merge(*self._streams(first, last), key=lambda one: one.start):
             if base.start in seen or base.start in left_out or self._is_left_out(base):
                 continue
             seen.add(base.start)
@@ -239,16 +240,6 @@ def _moved(moment: datetime, by: timedelta) -> datetime:
         return moment + by
     except OverflowError:
         return EARLIEST if by < timedelta(0) else LATEST
-
-
-def _merged(streams: list[Iterator[_Base]]) -> Iterator[_Base]:
-    """By start, at the price of looking one ahead in each."""
-    heads = {number: base for number, stream in enumerate(streams) if (base := next(stream, None)) is not None}
-    while heads:
-        number = min(heads, key=lambda which: heads[which].start)
-        yield heads.pop(number)
-        if (following := next(streams[number], None)) is not None:
-            heads[number] = following
 
 
 # --- changed occurrences ------------------------------------------------------------------------------------------

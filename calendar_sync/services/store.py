@@ -75,6 +75,16 @@ def without_copies(connection: Connection, calendar: Calendar, added: Sequence[u
     return [pk for pk, meeting in new.items() if meeting not in copied]
 
 
+def _each_once(events: Sequence[RemoteEvent]) -> list[RemoteEvent]:
+    """Without what a resource says twice, which nobody may write and servers take: the later version of an occurrence
+    stays, the first of equals."""
+    kept: dict[str, RemoteEvent] = {}
+    for event in events:
+        if (known := kept.get(event.recurrence_key)) is None or event.sequence > known.sequence:
+            kept[event.recurrence_key] = event
+    return list(kept.values())
+
+
 class _Page:
     """The rows of one page while they are put together."""
 
@@ -100,7 +110,7 @@ class _Page:
     def take(self, resource: RemoteResource) -> None:
         """Write a resource over what is stored of it."""
         before = self.stored.get(resource.remote_id, {})
-        events: Sequence[RemoteEvent | None] = resource.events or (None,)
+        events: Sequence[RemoteEvent | None] = _each_once(resource.events) or (None,)
         rows = [self._row(before, resource, event, number == 0) for number, event in enumerate(events)]
         keys = {row.recurrence_key for row in rows}
         self.dropped += [row.pk for key, row in before.items() if key not in keys]
