@@ -54,6 +54,11 @@ _MEETING = re.compile(
 def read_events(text: str, *, time_zone: str = "") -> tuple[RemoteEvent, ...]:
     """The events of a text, a series' master before its changed occurrences. `time_zone` is the calendar's, for zones
     that nobody knows; "" is UTC. BadCalendar where one of them cannot be understood, or there is none."""
+    return tuple(sorted(events_in_order(text, time_zone=time_zone), key=lambda event: event.recurrence_key))
+
+
+def events_in_order(text: str, *, time_zone: str = "") -> list[RemoteEvent]:
+    """As `read_events`, in the order the text has them."""
     events: list[RemoteEvent] = []
     budget = Budget()  # for all definitions of the text: a stranger's may hold thousands
     for calendar in content.read(text):
@@ -62,7 +67,7 @@ def read_events(text: str, *, time_zone: str = "") -> tuple[RemoteEvent, ...]:
         events += [_Reader(event, defined, time_zone).event() for event in calendar.named("VEVENT")]
     if not events:
         raise BadCalendar("There is no event in the calendar data.")
-    return tuple(sorted(events, key=lambda event: event.recurrence_key))
+    return events
 
 
 class _Reader:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 CONFIRMED, TENTATIVE, CANCELLED = "confirmed", "tentative", "cancelled"
 STATUSES = (CONFIRMED, TENTATIVE, CANCELLED)
 PUBLIC, PRIVATE, CONFIDENTIAL = "public", "private", "confidential"
+VISIBILITIES = (PUBLIC, PRIVATE, CONFIDENTIAL)
 NEEDS_ACTION, ACCEPTED, DECLINED = "needsAction", "accepted", "declined"
 RESPONSES = (NEEDS_ACTION, ACCEPTED, DECLINED, TENTATIVE)
 

@@ -3,10 +3,10 @@
 from django.urls import path
 
 from calendar_sync import views
-from calendar_sync.views import feeds, freebusy, links
+from calendar_sync.views import feeds, freebusy, links, writing
 
 urlpatterns = [
-    path("calendar/events", views.Events.as_view(), name="calendar-events"),
+    path("calendar/events", writing.EventList.as_view(), name="calendar-events"),
     path(
         "calendar/events/entity/<str:entity_type>/<str:entity_id>",
         views.EntityEvents.as_view(),

@@ -7,6 +7,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -14,6 +15,9 @@ import pytest
 from django.db import transaction
 from psycopg import sql
 
+from calendar_sync.models import Calendar
+from calendar_sync.providers import CALENDAR_PROVIDERS
+from calendar_sync.tests import memory as calendars
 from email_sync.providers import MAIL_PROVIDERS
 from email_sync.services import following
 from email_sync.tests.memory import Memory
@@ -71,7 +75,12 @@ def people(django_db_setup: None, django_db_blocker: Any) -> Iterator[People]:
 def mailboxes_stay(people: People) -> Iterator[None]:
     """What a test does at the provider is undone as its rows are."""
     before = copy.deepcopy(Memory.mailboxes)
-    yield
+    boxes: dict[str, calendars.Box] = {}
+    for calendar in Calendar.objects.select_related("connection"):
+        boxes.setdefault(calendar.connection.account_email, calendars.Box()).add_calendar(calendar.remote_id)
+    kept = patch.dict(CALENDAR_PROVIDERS._loaded, {calendars.Memory.key: calendars.Memory})
+    with kept, patch.object(calendars.Memory, "boxes", boxes):
+        yield
     Memory.mailboxes.clear()
     Memory.mailboxes.update(before)
 

@@ -105,6 +105,7 @@ HOOK = {
     "config": {"url": "https://198.45.48.1/"},
     "credentials": {"secret": "a secret of a webhook"},
 }
+NEW_EVENT = {"title": "New", "start": "2026-02-01T09:00:00Z", "end": "2026-02-01T10:00:00Z"}
 YEAR = {"start": "2026-01-01T00:00:00Z", "end": "2027-01-01T00:00:00Z"}
 SPAN = {"from": "2026-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
 V1 = "/api/v1/integrations"
@@ -209,6 +210,9 @@ EXPECT: dict[str, Expect | Open] = {
     f"POST {V1}/email/<email_id>/archive": Expect(200, body={}),
     f"GET {V1}/email/<email_id>/attachments/<attachment_id>": Expect(200),
     f"GET {V1}/calendar/events": Expect(200, query=YEAR, references={"calendarId": "calendar"}),
+    f"POST {V1}/calendar/events": Expect(
+        201, body=NEW_EVENT, references={"calendarId": "calendar", "connectionId": "connection"}
+    ),
     f"GET {V1}/calendar/events/<event_id>": Expect(200),
     f"GET {V1}/calendar/events/<event_id>.ics": Expect(200),
     f"GET {V1}/calendar/events/entity/<entity_type>/<entity_id>": Expect(200),

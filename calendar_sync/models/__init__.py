@@ -157,6 +157,8 @@ class CalendarEvent(models.Model):
     """The provider said it is gone from its calendar: whether it moved or was deleted is settled at the run's end."""
     seen_in = models.UUIDField(null=True, blank=True)
     """The last complete listing that named it."""
+    written_at = models.DateTimeField(null=True, blank=True)
+    """When its user last wrote it from here: what a sync had asked for before is older."""
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -34,7 +34,11 @@ class EventWriter(ABC):
 
     @abstractmethod
     def respond(
-        self, calendar: RemoteCalendar, target: Target, response: str, *, notify: str
+        self, calendar: RemoteCalendar, target: Target, response: str, *, notify: str, comment: str = ""
     ) -> tuple[RemoteResource, ...]:
-        """The account's own answer to an invitation: "accepted", "declined" or "tentative". ProviderRejected where the
-        account is not invited."""
+        """The account's own answer to an invitation: "accepted", "declined" or "tentative", with a word to the
+        organizer. ProviderRejected where the account is not invited."""
+
+    def invites(self, calendar: RemoteCalendar) -> bool:
+        """Whether the provider itself tells attendees of what is written here."""
+        return True

@@ -138,6 +138,8 @@ class _CalendarSync:
         self.remote = remote
         own = {"connection": sync.connection, "type": sync.run.type, "stream": str(calendar.pk)}
         self.cursor, _ = SyncCursor.objects.get_or_create(**own, defaults={"name": calendar.name})
+        self.as_of = store.clock()
+        """When the provider was asked for what is written now."""
 
     def work(self) -> bool:
         """True where the slice ended before the end."""
@@ -145,6 +147,7 @@ class _CalendarSync:
         if (held or self.cursor.reconcile or not self.cursor.backfill_done) and self._pass():
             return True
         while True:
+            self.as_of = store.clock()
             try:
                 page = self.sync.account.changes(self.remote, self.cursor.cursor)
             except CursorExpired:
@@ -163,6 +166,7 @@ class _CalendarSync:
         """Everything listed and compared; the cursor it leaves was taken before. True where the slice ended first."""
         number, token = self._begun()
         while True:
+            self.as_of = store.clock()
             try:
                 page = self.sync.account.listing(self.remote, token)
             except CursorExpired:  # the listing's token died: begin again, what is stored is not fetched twice
@@ -225,7 +229,7 @@ class _CalendarSync:
             self.sync.hold()
             if self._may_remove(len(gone)):
                 for chunk in _chunks(gone, 5000):
-                    store.write(calendar=self.calendar, removed=chunk, cause="absent")
+                    store.write(calendar=self.calendar, removed=chunk, cause="absent", as_of=self.as_of)
             done: dict[str, object] = {"backfill_done": True, "backfill_token": "", "reconcile": False}
             if page.cursor:
                 done["cursor"] = page.cursor
@@ -266,7 +270,9 @@ class _CalendarSync:
         """One transaction: fence, rows, what is told, progress."""
         with transaction.atomic():
             self.sync.get_on()
-            written = store.write(calendar=self.calendar, resources=resources, removed=removed, seen_in=seen_in)
+            written = store.write(
+                calendar=self.calendar, resources=resources, removed=removed, seen_in=seen_in, as_of=self.as_of
+            )
             self.sync.run.added += len(written.added)
             self.sync.run.changed += len(written.changed)
             self.sync.count()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import F
@@ -79,6 +79,13 @@ def _take_over(row: CalendarEvent, twin: CalendarEvent) -> None:
     Occurrence.objects.filter(event=twin).update(event=row)
     Occurrence.objects.filter(source=twin).update(source=row)
     CalendarEvent.objects.filter(pk=twin.pk).delete()
+
+
+def remove(rows: Sequence[CalendarEvent], written_at: datetime) -> list[uuid.UUID]:
+    """Their user deleted them from here, in the caller's transaction. The ids of what people knew as events."""
+    ids = [row.pk for row in rows]
+    CalendarEvent.objects.filter(pk__in=ids).update(removed_cause="deleted", written_at=written_at)
+    return _remove(rows)
 
 
 def _remove(rows: Sequence[CalendarEvent]) -> list[uuid.UUID]:

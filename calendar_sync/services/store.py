@@ -9,8 +9,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from django.db import connection as database
 from django.db.models import Q
 from django.utils import timezone
 
@@ -39,6 +41,19 @@ def etags(calendar: Calendar, remote_ids: Iterable[str]) -> dict[str, str]:
     return dict(rows.filter(leaving_at__isnull=True).values_list("remote_id", "etag"))
 
 
+def clock() -> datetime:
+    """The database's, which all workers share: to tell what was written after the provider had been asked."""
+    with database.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+        return moment
+
+
+def lock(calendar: Calendar) -> None:
+    """Inside a transaction: nobody else writes events of this calendar until it ends."""
+    Calendar.objects.select_for_update(no_key=True).get(pk=calendar.pk)
+
+
 def write(
     *,
     calendar: Calendar,
@@ -46,11 +61,15 @@ def write(
     removed: Sequence[str] = (),
     cause: str = "deleted",
     seen_in: uuid.UUID | None = None,
+    as_of: datetime | None = None,
+    written_at: datetime | None = None,
 ) -> Written:
     """Write one page of a calendar. `removed` are remote ids that left it, for this cause; `seen_in` is the complete
-    listing that the resources come from."""
+    listing that the resources come from. `as_of` is when the provider was asked: what the user wrote since is newer
+    and stays. `written_at`: it is the user who writes."""
+    lock(calendar)
     usable = {one.remote_id: one for one in resources if 0 < len(one.remote_id) <= MAX_REMOTE_ID}
-    page = _Page(calendar, seen_in)
+    page = _Page(calendar, seen_in, as_of, written_at)
     page.load([*usable, *removed])
     for resource in usable.values():
         page.take(resource)
@@ -88,9 +107,13 @@ def _each_once(events: Sequence[RemoteEvent]) -> list[RemoteEvent]:
 class _Page:
     """The rows of one page while they are put together."""
 
-    def __init__(self, calendar: Calendar, seen_in: uuid.UUID | None) -> None:
+    def __init__(
+        self, calendar: Calendar, seen_in: uuid.UUID | None, as_of: datetime | None, written_at: datetime | None
+    ) -> None:
         self.calendar = calendar
         self.seen_in = seen_in
+        self.as_of = as_of
+        self.written_at = written_at
         self.stored: dict[str, dict[str, CalendarEvent]] = {}
         self.new: list[CalendarEvent] = []
         self.changed: list[CalendarEvent] = []
@@ -110,6 +133,8 @@ class _Page:
     def take(self, resource: RemoteResource) -> None:
         """Write a resource over what is stored of it."""
         before = self.stored.get(resource.remote_id, {})
+        if self._is_newer(before):
+            return
         events: Sequence[RemoteEvent | None] = _each_once(resource.events) or (None,)
         rows = [self._row(before, resource, event, number == 0) for number, event in enumerate(events)]
         keys = {row.recurrence_key for row in rows}
@@ -122,6 +147,12 @@ class _Page:
         self._note(master, is_new=not before or all(row.removed_at for row in before.values()))
         for row in rows:
             row.removed_at, row.removed_cause, row.leaving_at, row.seen_in = None, "", None, self.seen_in or row.seen_in
+            row.written_at = self.written_at or row.written_at
+
+    def _is_newer(self, rows: dict[str, CalendarEvent]) -> bool:
+        """The user wrote it after the provider was asked: the next sync is told of that again."""
+        written = [row.written_at for row in rows.values() if row.written_at is not None]
+        return self.as_of is not None and any(moment > self.as_of for moment in written)
 
     def _row(
         self, before: dict[str, CalendarEvent], resource: RemoteResource, event: RemoteEvent | None, first: bool
@@ -181,7 +212,8 @@ class _Page:
         """Those that are stored, and not known to be leaving, are leaving now."""
         now = timezone.now()
         for remote_id in remote_ids:
-            rows = [row for row in self.stored.get(remote_id, {}).values() if row.removed_at is None]
+            stored = self.stored.get(remote_id, {})
+            rows = [row for row in stored.values() if row.removed_at is None and not self._is_newer(stored)]
             for row in rows:
                 if row.leaving_at is None:
                     row.leaving_at, row.removed_cause = now, cause

@@ -10,8 +10,19 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from calendar_sync.providers.base import CalendarProvider
-from calendar_sync.records import ChangePage, ListingPage, RemoteCalendar, RemoteResource
-from core.errors import CursorExpired, RemoteMissing
+from calendar_sync.providers.writing import EventWriter
+from calendar_sync.records import (
+    CANCELLED,
+    ChangePage,
+    EventDraft,
+    ListingPage,
+    Recurrence,
+    RemoteCalendar,
+    RemoteEvent,
+    RemoteResource,
+    Target,
+)
+from core.errors import CursorExpired, RemoteChanged, RemoteMissing
 
 PAGE = 3
 
@@ -42,7 +53,7 @@ class Box:
         del self.resources[calendar][remote_id]
 
 
-class Memory(CalendarProvider):
+class Memory(CalendarProvider, EventWriter):
     """Bodies come with the listing (`bodies`) or have to be fetched."""
 
     key = "imap"
@@ -98,3 +109,68 @@ class Memory(CalendarProvider):
         self._ask("fetch", calendar.remote_id)
         there = self.box.resources[calendar.remote_id]
         yield from (there[remote_id] for remote_id in remote_ids if remote_id in there)
+
+    # --- writing: as providers that store a series with its changed occurrences ---------------------------------
+
+    def create(self, calendar: RemoteCalendar, draft: EventDraft, *, key: str, notify: str) -> RemoteResource:
+        self._ask("create", calendar.remote_id)
+        remote_id = f"{calendar.remote_id}{key}"
+        if remote_id not in self.box.resources[calendar.remote_id]:
+            self.box.put(calendar.remote_id, RemoteResource(remote_id, "", events=(_event(f"{key}@memory", draft),)))
+        self.box.fail("created")
+        return self.box.resources[calendar.remote_id][remote_id]
+
+    def update(
+        self, calendar: RemoteCalendar, target: Target, draft: EventDraft, changed: frozenset[str], *, notify: str
+    ) -> tuple[RemoteResource, ...]:
+        self._ask("update", calendar.remote_id)
+        stored = self._seen(calendar, target)
+        others = tuple(one for one in stored.events if one.recurrence_key != target.recurrence_key)
+        event = replace(_event(stored.events[0].uid, draft), recurrence_key=target.recurrence_key)
+        events = tuple(sorted((event, *others), key=lambda one: one.recurrence_key))
+        self.box.put(calendar.remote_id, replace(stored, events=events))
+        self.box.fail("updated")
+        return (self.box.resources[calendar.remote_id][target.remote_id],)
+
+    def delete(self, calendar: RemoteCalendar, target: Target, *, notify: str) -> tuple[RemoteResource, ...]:
+        self._ask("delete", calendar.remote_id)
+        stored = self._seen(calendar, target)
+        if not target.recurrence_key:
+            self.box.delete(calendar.remote_id, target.remote_id)
+            return ()
+        others = tuple(one for one in stored.events if one.recurrence_key != target.recurrence_key)
+        gone = replace(
+            stored.events[0], recurrence=Recurrence(), recurrence_key=target.recurrence_key, status=CANCELLED
+        )
+        self.box.put(calendar.remote_id, replace(stored, events=(*others, gone)))
+        return (self.box.resources[calendar.remote_id][target.remote_id],)
+
+    def respond(
+        self, calendar: RemoteCalendar, target: Target, response: str, *, notify: str, comment: str = ""
+    ) -> tuple[RemoteResource, ...]:
+        self._ask("respond", calendar.remote_id)
+        stored = self._seen(calendar, target)
+        own = self.account.email
+        events = tuple(
+            replace(event, attendees=tuple(
+                replace(one, response=response) if one.email == own else one for one in event.attendees
+            ))
+            for event in stored.events
+        )  # fmt: skip
+        self.box.put(calendar.remote_id, replace(stored, events=events))
+        return (self.box.resources[calendar.remote_id][target.remote_id],)
+
+    def _seen(self, calendar: RemoteCalendar, target: Target) -> RemoteResource:
+        stored = self.box.resources[calendar.remote_id].get(target.remote_id)
+        if stored is None:
+            raise RemoteMissing
+        if stored.etag != target.etag:
+            raise RemoteChanged
+        return stored
+
+
+def _event(uid: str, draft: EventDraft) -> RemoteEvent:
+    return RemoteEvent(
+        uid, draft.span, draft.title, draft.description, draft.location, visibility=draft.visibility, busy=draft.busy,
+        attendees=draft.attendees, recurrence=draft.recurrence,
+    )  # fmt: skip

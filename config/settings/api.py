@@ -56,6 +56,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "LinkedHow": "calendar_sync.services.linking.WAYS",
         "LinkedByHand": "calendar_sync.serializers.links.BY_HAND",
         "Visibility": "integrations.models.Visibility",
+        "EventVisibility": "calendar_sync.records.VISIBILITIES",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -14,9 +14,10 @@ from xml.etree.ElementTree import Element
 from calendar_sync import content, zones
 from calendar_sync.content import BadCalendar
 from calendar_sync.ics import read_events
-from calendar_sync.providers.base import CalendarAccount, CalendarProvider
+from calendar_sync.providers.base import CalendarAccount
 from calendar_sync.providers.caldav import discovery
 from calendar_sync.providers.caldav.dav import APPLE, CALDAV, CALENDARSERVER, DAV, Answer, Dav, Member, prop, same_place
+from calendar_sync.providers.caldav.writing import CalDavWriter
 from calendar_sync.records import NO_EVENT, ChangePage, ListingPage, RemoteCalendar, RemoteResource
 from core.errors import CursorExpired, ProviderUnavailable
 from core.http import raise_for_provider
@@ -34,7 +35,7 @@ TOKEN_LOST = frozenset({400, 403, 404, 405, 409, 410, 412, 415, 500, 501})
 again to the listing that follows."""
 
 
-class CalDav(CalendarProvider):
+class CalDav(CalDavWriter):
     """Connected together with the IMAP account of the same person."""
 
     key: ClassVar[str] = "imap"

@@ -8,7 +8,7 @@ https to http.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urljoin, urlsplit
 from xml.etree.ElementTree import Element, ParseError
@@ -111,12 +111,16 @@ class Dav:
 
     def send(self, method: str, url: str, document: str, *, depth: int) -> Response:
         """Ask, following redirects of the same server. The answer whatever its status."""
+        headers = {"Depth": str(depth), "Content-Type": "application/xml; charset=utf-8"}
+        return self.call(method, url, headers, document.encode())
+
+    def call(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Response:
+        """Ask with these headers and bytes. Every method here may be repeated: a PUT says what it is to replace."""
         target = self.absolute(url)
-        headers = {**self.headers, "Depth": str(depth), "Content-Type": "application/xml; charset=utf-8"}
         for _ in range(MAX_REDIRECTS):
             response = request(
-                method, target, headers=headers, content=document.encode(), idempotent=True, max_bytes=MAX_BYTES,
-                timeout=TIMEOUT,
+                method, target, headers={**self.headers, **headers}, content=body, idempotent=True,
+                max_bytes=MAX_BYTES, timeout=TIMEOUT,
             )  # fmt: skip
             location = response.headers.get("location")
             if response.status not in REDIRECTS or not location:

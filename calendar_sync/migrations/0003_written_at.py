@@ -1,0 +1,13 @@
+"""When its user last wrote an event from here, which a sync that had asked before must not write over."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("calendar_sync", "0002_cut_off")]
+
+    operations = [
+        migrations.AddField(
+            model_name="calendarevent", name="written_at", field=models.DateTimeField(blank=True, null=True)
+        ),
+    ]
