@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("calendar_sync", "0002_cut_off"),
+        ("calendar_sync", "0004_feeds"),
         ("integrations", "0011_contact_sync"),
     ]
 

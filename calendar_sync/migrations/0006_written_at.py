@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("calendar_sync", "0002_cut_off")]
+    dependencies = [("calendar_sync", "0005_unreadable_index")]
 
     operations = [
         migrations.AddField(
