@@ -27,7 +27,8 @@ def download(*, document: Document) -> Download:
 
 
 def preview(*, document: Document) -> Download:
-    """To be shown in a frame. UnsupportedOperation for anything but pictures and PDF."""
+    """To be shown in a frame. Conflict where it is not ready; pictures and PDF only, else UnsupportedOperation."""
+    _check_stored(document)
     if document.content_type not in PREVIEWED or document.sniffed_type != document.content_type:
         raise UnsupportedOperation("Only pictures and PDF can be looked at here: download it.", code="no_preview")
     return _address(document, inline=True)
@@ -39,8 +40,7 @@ def served_type(content_type: str) -> str:
 
 
 def _address(document: Document, *, inline: bool) -> Download:
-    if document.status not in STORED:
-        raise Conflict(f"This document is {document.status}: there is nothing to download.", code="not_ready")
+    _check_stored(document)
     with asking():
         return store().download(
             document.key,
@@ -49,3 +49,8 @@ def _address(document: Document, *, inline: bool) -> Download:
             inline=inline,
             expires_at=datetime.now(UTC) + DOWNLOAD_LIFE,
         )
+
+
+def _check_stored(document: Document) -> None:
+    if document.status not in STORED:
+        raise Conflict(f"This document is {document.status}: there is nothing to download.", code="not_ready")
