@@ -7,7 +7,7 @@ time zone of whatever a stranger's VTIMEZONE says. Promised: whatever the text i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -93,6 +93,14 @@ def read(text: str) -> list[Component]:
     if len(path) > 1:
         raise BadCalendar("The calendar data is cut off.")
     return [child for child in root.children if child.name == "VCALENDAR"]
+
+
+def read_lines(lines: Iterable[str]) -> Component:
+    """Properties without a component around them."""
+    component = Component("")
+    for name, parameters, value in _lines("\r\n".join(" ".join(line.split()) for line in lines)):
+        component.properties.setdefault(name, []).append(Property(value, parameters))
+    return component
 
 
 def _lines(text: str) -> Iterator[tuple[str, Mapping[str, str], str]]:

@@ -7,7 +7,7 @@ bounded by the text's size, which is capped. Writing is `ics_writing`'s.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from calendar_sync import content, recurrence, zones
@@ -70,6 +70,17 @@ def events_in_order(text: str, *, time_zone: str = "") -> list[RemoteEvent]:
     return events
 
 
+def read_recurrence(lines: Sequence[str], span: Span, *, time_zone: str = "") -> Recurrence:
+    """RRULE, EXRULE, RDATE and EXDATE of an event whose other parts are elsewhere. BadCalendar as `read_events`."""
+    return _Reader(content.read_lines(lines), Definitions({}, Budget()), time_zone).recurrence(span)
+
+
+def meeting_link(*texts: str) -> str:
+    """The first link of a known service for meetings; "" where there is none."""
+    found = next(filter(None, map(_MEETING.search, texts)), None)
+    return found[0] if found else ""
+
+
 class _Reader:
     """One VEVENT."""
 
@@ -82,11 +93,7 @@ class _Reader:
         text = self.component.text
         span = self._span()
         key, following = self._recurrence_id(span)
-        rules = Recurrence() if key else self._recurrence(span)
-        try:
-            recurrence.check(rules)
-        except BadRule as error:
-            raise BadCalendar(f"Its recurrence cannot be followed. {error}") from error
+        rules = Recurrence() if key else self.recurrence(span)
         status = text("STATUS", 40).upper()
         return RemoteEvent(
             uid=text("UID", MAX_UID),
@@ -168,15 +175,21 @@ class _Reader:
 
     # --- recurrence -----------------------------------------------------------------------------------------------
 
-    def _recurrence(self, span: Span) -> Recurrence:
+    def recurrence(self, span: Span) -> Recurrence:
+        """Its rules, checked."""
         times, days = self._left_out(span)
-        return Recurrence(
+        rules = Recurrence(
             rules=self._rules("RRULE"),
             excluded_rules=self._rules("EXRULE"),
             added=tuple(self._added(span)),
             left_out=frozenset(times),
             left_out_days=frozenset(days),
         )
+        try:
+            recurrence.check(rules)
+        except BadRule as error:
+            raise BadCalendar(f"Its recurrence cannot be followed. {error}") from error
+        return rules
 
     def _rules(self, name: str) -> tuple[str, ...]:
         found = self.component.all(name)
@@ -240,9 +253,7 @@ class _Reader:
             given = self.component.first(name)
             if given and given.value.strip().lower().startswith("https://"):
                 return clean(given.value, MAX_URL)
-        texts = (self.component.text(name, MAX_TEXT) for name in ("URL", "LOCATION", "DESCRIPTION"))
-        found = next(filter(None, map(_MEETING.search, texts)), None)
-        return found[0] if found else ""
+        return meeting_link(*(self.component.text(name, MAX_TEXT) for name in ("URL", "LOCATION", "DESCRIPTION")))
 
     def _sequence(self) -> int:
         text = self.component.text("SEQUENCE", 12)

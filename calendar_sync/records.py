@@ -174,6 +174,8 @@ class RemoteCalendar:
     time_zone: str = ""
     read_only: bool = False
     is_primary: bool = False
+    selected: bool = True
+    """Whether its user shows it there: what is asked here first."""
     version: str = field(default="", compare=False)
     """Changes whenever anything in the calendar does; "" where the provider gives none."""
 

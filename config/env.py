@@ -207,6 +207,12 @@ TOPICS: tuple[Topic, ...] = (
                 "https://www.googleapis.com",
                 "Origin of the Calendar API, without a path.",
             ),
+            Variable(
+                "GOOGLE_CALENDAR_REQUESTS_PER_MINUTE",
+                "int",
+                "600",
+                "Your Google project's quota of Calendar requests per user and minute; 0: not kept.",
+            ),
             Variable("GOOGLE_DRIVE_API_URL", "url", "https://www.googleapis.com", "Origin of the Drive API, no path."),
             Variable(
                 "GMAIL_PUBSUB_TOPIC",

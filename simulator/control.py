@@ -29,8 +29,9 @@ ORIGINS = (
     "AIRTABLE_API_URL",
     "HUBSPOT_API_URL",
     "GOOGLE_DRIVE_API_URL",
+    "GOOGLE_CALENDAR_API_URL",
 )
-"""Settings of a hub that are the origin of a vendor of workspace integrations, which all have this one here."""
+"""Settings of a hub that are the origin of a vendor and nothing more: all have this one here."""
 
 
 def register(router: Router, server: Server) -> None:
@@ -115,6 +116,7 @@ class Control:
             "GOOGLE_USERINFO_URL": f"{base}/v1/userinfo",
             "GMAIL_API_URL": base,
             "GMAIL_UNITS_PER_MINUTE": str(self.world.settings.gmail_quota_units_per_minute),
+            "GOOGLE_CALENDAR_REQUESTS_PER_MINUTE": str(self.world.settings.google_calendar_requests_per_minute),
             "MICROSOFT_CLIENT_ID": microsoft.client_id,
             "MICROSOFT_CLIENT_SECRET": microsoft.secret,
             "MICROSOFT_TENANT": "common",

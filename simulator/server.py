@@ -17,6 +17,7 @@ from simulator import (
     control,
     drive,
     gmail,
+    google_calendar,
     google_oauth,
     graph,
     hooks_platform,
@@ -53,6 +54,7 @@ class Server:
         graph.register(self.router, self.world, self.perform)
         calendar_control.register(self.router, self.world)
         drive.register(self.router, self.world)
+        google_calendar.register(self.router, self.world)
         slack.register(self.router, self.world)
         hooks_platform.register(self.router, self.world)
         carbone.register(self.router, self.world)

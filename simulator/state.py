@@ -59,6 +59,15 @@ class Settings:
     """How much of a chunk that is not the last is kept at most, rounded down to 256 KiB; 0: all of it."""
     drive_session_seconds: int = 7 * 86400
     """Life of an upload session."""
+    google_calendar_requests_per_minute: int = 0
+    """Per user; 0: no limit. A new project has 600."""
+    google_calendar_quota_status: int = 403
+    google_calendar_page: int = 0
+    """The most that a page holds, whatever is asked for; 0: as asked."""
+    google_calendar_empty_pages: int = 0
+    """How many empty pages with more to follow begin each listing of events."""
+    google_calendar_conference_pending: bool = False
+    """A conference that is asked for does not come about at once."""
     graph_requests_in_flight: int = 4
     """Per mailbox; 0: no limit. A `latency` fault makes requests overlap."""
     graph_requests_per_ten_minutes: int = 10_000

@@ -7,6 +7,7 @@ from core.registry import Registry
 CALENDAR_PROVIDERS: Registry[type[CalendarProvider]] = Registry(
     "calendar provider",
     {
+        "google": "calendar_sync.providers.google.GoogleCalendar",
         "microsoft": "calendar_sync.providers.graph.GraphCalendar",
         "imap": "calendar_sync.providers.caldav.CalDav",
     },

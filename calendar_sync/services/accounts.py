@@ -42,12 +42,15 @@ def account_of(connection: Connection, *, stale: str = "", claims: str = "") -> 
 
 
 def _meter(connection: Connection) -> Meter:
-    """The budget every worker of this account pays from."""
+    """The budget every worker of this account pays from. The operator's `quotaUnits` win; 0 keeps none."""
     granted = CALENDAR_PROVIDERS.get(connection.provider).quota
     if granted is None:
         return Unmetered()
-    name = granted.budget or "calendar"
-    return quota.Budget(connection.pk, name, granted.units_per_window, granted.window_seconds, granted.in_flight)
+    own = settings.CALENDAR_PROVIDER_SETTINGS.get(connection.provider, {}).get("quotaUnits")
+    units = granted.units_per_window if own is None else int(own)
+    if not units:
+        return Unmetered()
+    return quota.Budget(connection.pk, granted.budget or "calendar", units, granted.window_seconds, granted.in_flight)
 
 
 def with_calendars(

@@ -51,6 +51,8 @@ def _take(row: Calendar, remote: RemoteCalendar) -> Calendar:
         "is_primary": remote.is_primary,
         "removed_at": None,
     }
+    if is_new:
+        row.selected = remote.selected
     moved = not is_new and row.time_zone != given["time_zone"]
     if is_new or any(getattr(row, name) != value for name, value in given.items()):
         for name, value in given.items():

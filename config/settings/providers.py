@@ -16,6 +16,7 @@ __all__ = (
     "GMAIL_UNITS_PER_MINUTE",
     "GOOGLE_AUTHORIZE_URL",
     "GOOGLE_CALENDAR_API_URL",
+    "GOOGLE_CALENDAR_REQUESTS_PER_MINUTE",
     "GOOGLE_CERTS_URL",
     "GOOGLE_CLIENT_ID",
     "GOOGLE_CLIENT_SECRET",
@@ -64,6 +65,7 @@ GOOGLE_TOKEN_URL: str = env.read("GOOGLE_TOKEN_URL")
 GOOGLE_REVOKE_URL: str = env.read("GOOGLE_REVOKE_URL")
 GOOGLE_USERINFO_URL: str = env.read("GOOGLE_USERINFO_URL")
 GOOGLE_CALENDAR_API_URL: str = env.read("GOOGLE_CALENDAR_API_URL")
+GOOGLE_CALENDAR_REQUESTS_PER_MINUTE: int = env.read("GOOGLE_CALENDAR_REQUESTS_PER_MINUTE")
 GOOGLE_DRIVE_API_URL: str = env.read("GOOGLE_DRIVE_API_URL")
 GMAIL_API_URL: str = env.read("GMAIL_API_URL")
 GMAIL_UNITS_PER_MINUTE: int = env.read("GMAIL_UNITS_PER_MINUTE")
@@ -99,8 +101,8 @@ MAIL_PROVIDER_SETTINGS: dict[str, dict[str, str | int]] = {
 }
 """What a mail provider and its doorbell are told besides the connection's own options, by connection provider."""
 
-CALENDAR_PROVIDER_SETTINGS: dict[str, dict[str, str]] = {
-    "google": {"calendarApiUrl": GOOGLE_CALENDAR_API_URL},
+CALENDAR_PROVIDER_SETTINGS: dict[str, dict[str, str | int]] = {
+    "google": {"calendarApiUrl": GOOGLE_CALENDAR_API_URL, "quotaUnits": GOOGLE_CALENDAR_REQUESTS_PER_MINUTE},
     "microsoft": {"graphApiUrl": GRAPH_API_URL},
 }
 """The same for a calendar provider."""
