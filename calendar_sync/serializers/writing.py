@@ -13,7 +13,7 @@ from rest_framework import serializers
 
 from calendar_sync import zones
 from calendar_sync.ics import MAX_ADDRESS, MAX_NAME, MAX_PLACE, MAX_TEXT, MAX_TITLE
-from calendar_sync.records import NOTIFY, VISIBILITIES, Invited
+from calendar_sync.records import ACCEPTED, DECLINED, NOTIFY, TENTATIVE, VISIBILITIES, Invited
 from calendar_sync.rules import MAX_RULE
 from calendar_sync.services.writing import NewEvent
 from core.addresses import exact
@@ -169,3 +169,34 @@ class NewEventBody(EventFields):
         """`key` is the caller's Idempotency-Key."""
         given = self.validated_data
         return NewEvent(self.given(), given["calendar_id"], given["connection_id"], given.get("send_updates", ""), key)
+
+
+class EventChanges(EventFields):
+    """The body of PATCH and PUT `calendar/events/:id`."""
+
+    scope = serializers.ChoiceField(
+        choices=("this", "following", "all"), required=False,
+        help_text="Of an occurrence: it alone (default), it and all later ones, or the whole series.",
+    )  # fmt: skip
+    etag = serializers.CharField(
+        required=False, allow_blank=True, max_length=500, help_text="The version that was seen; or If-Match."
+    )
+    calendar_id = serializers.CharField(required=False, max_length=100, help_text="No other than its own.")
+
+
+class RsvpBody(CamelSerializer):
+    """The body of POST `calendar/events/:id/rsvp`."""
+
+    response = serializers.ChoiceField(choices=(ACCEPTED, DECLINED, TENTATIVE))
+    comment = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)
+    scope = serializers.ChoiceField(choices=("this", "all"), required=False)
+    send_updates = serializers.ChoiceField(choices=NOTIFY, required=False, help_text="Whom the provider tells.")
+    etag = serializers.CharField(required=False, allow_blank=True, max_length=500)
+
+
+class RemovalParameters(CamelSerializer):
+    """The query of DELETE `calendar/events/:id`."""
+
+    scope = serializers.ChoiceField(choices=("this", "following", "all"), required=False)
+    send_updates = serializers.ChoiceField(choices=NOTIFY, required=False)
+    etag = serializers.CharField(required=False, allow_blank=True, max_length=500)

@@ -1,0 +1,100 @@
+"""Changing, deleting and answering events, against a provider in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from calendar_sync.models import CalendarEvent
+from calendar_sync.records import Invited
+from calendar_sync.tests.conftest import Account
+from calendar_sync.tests.factories import remote, resource
+from core.errors import ProviderUnavailable
+from workspaces.tests.fixtures import Actor, make_actor
+
+pytestmark = pytest.mark.django_db
+BASE = "/api/v1/integrations/calendar/events"
+
+
+@pytest.fixture
+def series(account: Account) -> str:
+    """Daily at nine in Berlin, five times, with the account invited; its id."""
+    person = Invited("ada@contract.test")
+    event = remote("Daily", datetime(2026, 6, 1, 9), "FREQ=DAILY;COUNT=5", uid="1", attendees=(person,))
+    account.box.put("/work/", resource(event, remote_id="/work/1"))
+    account.sync()
+    return str(CalendarEvent.objects.get().pk)
+
+
+def starts(account: Account) -> list[str]:
+    return [title.partition("/")[2] for title in account.titles()]
+
+
+def patch(actor: Actor, event_id: str, **body: Any) -> Any:
+    return actor.client.patch(f"{BASE}/{event_id}", body, format="json")
+
+
+def test_change_of_one_occurrence_leaves_the_others(member: Actor, account: Account, series: str) -> None:
+    answer = patch(member, f"{series}_20260603T070000Z", title="Once")
+    assert answer.status_code == 200, answer.content
+    assert starts(account) == ["Daily", "Daily", "Once", "Daily", "Daily"]
+    assert account.told() == ["calendar.event.updated"]
+    account.sync()
+    assert account.told() == ["calendar.event.updated"]
+
+
+def test_change_made_elsewhere_meanwhile_is_a_conflict_with_the_current_event(
+    member: Actor, account: Account, series: str
+) -> None:
+    seen = member.client.get(f"{BASE}/{series}").json()
+    stored = account.box.resources["/work/"]["/work/1"]
+    account.box.put("/work/", replace(stored, events=(replace(stored.events[0], title="Theirs"),)))
+    answer = patch(member, series, title="Mine", etag=seen["etag"])
+    assert answer.status_code == 409, answer.content
+    error = answer.json()["error"]
+    assert (error["code"], error["current"]["title"]) == ("conflict", "Theirs")
+    assert account.box.resources["/work/"]["/work/1"].events[0].title == "Theirs"
+    again = patch(member, series, title="Mine", etag=error["current"]["etag"])
+    assert again.json()["title"] == "Mine"
+
+
+@pytest.mark.parametrize("fault", ["", "created", "update"])
+def test_change_of_all_following_splits_the_series_also_after_a_fault(
+    member: Actor, account: Account, series: str, fault: str
+) -> None:
+    def fails(call: str) -> None:
+        if call == fault:
+            account.box.fail = lambda call: None
+            raise ProviderUnavailable
+
+    account.box.fail = fails
+    answer = patch(member, f"{series}_20260603T070000Z", title="Later", scope="following")
+    if fault:
+        assert answer.status_code >= 500
+        answer = patch(member, f"{series}_20260603T070000Z", title="Later", scope="following")
+    assert answer.status_code == 200, answer.content
+    account.sync()
+    assert starts(account) == ["Daily", "Daily", "Later", "Later", "Later"]
+
+
+def test_delete_of_one_of_all_following_and_of_all(member: Actor, account: Account, series: str) -> None:
+    assert member.client.delete(f"{BASE}/{series}_20260602T070000Z").status_code == 204
+    assert len(starts(account)) == 4
+    assert member.client.delete(f"{BASE}/{series}_20260604T070000Z?scope=following").status_code == 204
+    assert len(starts(account)) == 2
+    account.box.delete("/work/", "/work/1")  # somebody else was first
+    assert member.client.delete(f"{BASE}/{series}").status_code == 204
+    assert starts(account) == []
+    account.sync()
+    assert account.told()[-1] == "calendar.event.deleted"
+    assert account.told().count("calendar.event.deleted") == 1
+
+
+def test_answer_to_an_invitation_is_the_accounts_own(member: Actor, account: Account, series: str) -> None:
+    answer = member.client.post(f"{BASE}/{series}/rsvp", {"response": "accepted"}, format="json")
+    assert answer.status_code == 200, answer.content
+    assert answer.json()["attendees"][0]["response"] == "accepted"
+    assert make_actor().client.post(f"{BASE}/{series}/rsvp", {"response": "accepted"}).status_code == 404
