@@ -1,0 +1,80 @@
+"""A page in a real browser sends files by what the product signed: CORS, preflights, headers and forms as browsers do
+them. Against the local store and against LocalStack's S3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from documents.storage.s3 import S3Store
+from documents.tests import browser, localstack
+from documents.tests.factories import PDF, V1, begin
+from workspaces.tests.fixtures import Actor
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture
+def pages() -> Iterator[browser.Pages]:
+    if not browser.program():
+        pytest.skip("Chromium is not installed (Debian: chromium)")
+    made = browser.Pages()
+    yield made
+    made.stop()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_page_uploads_to_the_product_itself(
+    pages: browser.Pages, member: Actor, live_server: Any, settings: Any, tmp_path: Path
+) -> None:
+    settings.PUBLIC_URL, settings.CORS_ALLOWED_ORIGINS = live_server.url, [pages.origin]
+    begun = begin(member)
+    wrong = begin(member)
+    sent = [
+        {**begun["upload"], "content": PDF.decode()},
+        {**wrong["upload"], "content": PDF.decode() + "!"},
+    ]
+    assert pages.run(tmp_path, *sent)[0] == 204
+    ready = member.client.post(f"{V1}/{begun['document']['id']}/confirm")
+    assert (ready.status_code, ready.json()["sha256"]) == (200, sha256(PDF).hexdigest())
+    assert member.client.post(f"{V1}/{wrong['document']['id']}/confirm").status_code in (409, 422)
+
+
+def test_page_uploads_to_s3_past_the_product(pages: browser.Pages, settings: Any, tmp_path: Path) -> None:
+    if not localstack.python():
+        pytest.skip("LocalStack is not installed: run `make test-services`, which puts it into .venv/localstack")
+    with localstack.running(tmp_path) as url:
+        settings.S3_ENDPOINT_URL, settings.S3_PUBLIC_ENDPOINT_URL = url, url.replace("127.0.0.1", "localhost")
+        settings.S3_BUCKET, settings.S3_REGION = "browsers", "us-east-1"
+        settings.S3_ACCESS_KEY_ID = settings.S3_SECRET_ACCESS_KEY = "test"
+        store = S3Store()
+        store._client.create_bucket(Bucket="browsers")
+        signed = [_upload(store, key, size) for key, size in (("w/up/put", len(PDF)), ("w/up/post", None))]
+        sent = [browser.as_json(upload, PDF) for upload in signed]
+        refused = pages.run(tmp_path / "without", *sent)
+        assert all("TypeError" in str(result) for result in refused), refused
+        rule = {"AllowedOrigins": [pages.origin], "AllowedMethods": ["PUT", "POST"], "AllowedHeaders": ["*"]}
+        store._client.put_bucket_cors(Bucket="browsers", CORSConfiguration={"CORSRules": [rule]})
+        assert pages.run(tmp_path / "with", *sent) == [200, 204]
+        for key in ("w/up/put", "w/up/post"):
+            store.promote(key, key.replace("/up/", "/doc/"))
+            seen = store.stat(key.replace("/up/", "/doc/"))
+            assert seen is not None
+            assert seen.sha256 == sha256(PDF).hexdigest()
+
+
+def _upload(store: S3Store, key: str, size: int | None) -> Any:
+    return store.upload(
+        key,
+        content_type="application/pdf",
+        size=size,
+        sha256=sha256(PDF).hexdigest() if size else "",
+        max_bytes=100_000,
+        expires_at=timezone.now() + timedelta(minutes=5),
+    )
