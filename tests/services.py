@@ -3,7 +3,8 @@
 PostgreSQL from DATABASE_URL, Redis from REDIS_URL (both default to this machine's), Dovecot and ClamAV from their
 packages, LocalStack from PyPI, emulate from npm. Tests of the database run here a second time, on that PostgreSQL and
 with that Redis as cache, where that can make a difference: those that commit, and the modules that `tests.real_servers`
-names with a reason each. The long forms are for `make chaos`. In CI (`CI=true`) nothing may be missing.
+names with a reason each. The long forms are for `make chaos`. In CI (`CI=true`) nothing may be missing but what is in
+MAY_BE_MISSING.
 """
 
 from __future__ import annotations
@@ -96,6 +97,9 @@ LOOKS: dict[str, Callable[[], str]] = {
     "emulate, a third party's imitation of Google, Microsoft and others": _emulate,
 }
 
+MAY_BE_MISSING = ("LocalStack, an S3 that enforces signatures and policies", "ClamAV")
+"""Large downloads: a registry that is slow for once must not stop a change of something else. The run says so."""
+
 
 def missing() -> list[str]:
     """What is not there; prints each look."""
@@ -119,7 +123,8 @@ def main() -> int:
     status = int(pytest.main(["-q", "-m", SELECTED, *sys.argv[1:]]))
     if absent:
         print(f"Not found, so not tested: {', '.join(absent)}.")
-    return 1 if absent and os.environ.get("CI", "").lower() == "true" else status
+    grave = [name for name in absent if name not in MAY_BE_MISSING]
+    return 1 if grave and os.environ.get("CI", "").lower() == "true" else status
 
 
 if __name__ == "__main__":
