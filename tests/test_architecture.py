@@ -44,6 +44,7 @@ MAY_NAME_PROVIDERS_ONCE = {
     "integrations/serializers/__init__.py": "the body of connections/imap",
     "integrations/services/connections.py": "the form of connections/imap",
     "calendar_sync/ics.py": "vendors name their links in their own properties",
+    "calendar_sync/ics_patching.py": "vendors write busy in a property of their own",
     "documents/sniffing.py": "media types are registered under vendors' names",
     "email_sync/services/connecting.py": "tries the account of connections/imap",
 }

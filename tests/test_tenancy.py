@@ -214,8 +214,10 @@ EXPECT: dict[str, Expect | Open] = {
         201, body=NEW_EVENT, references={"calendarId": "calendar", "connectionId": "connection"}
     ),
     f"GET {V1}/calendar/events/<event_id>": Expect(200),
-    f"PATCH {V1}/calendar/events/<event_id>": Expect(404, body={"title": "Other"}),  # the provider has none of it
-    f"PUT {V1}/calendar/events/<event_id>": Expect(404, body={"title": "Other"}),
+    f"PATCH {V1}/calendar/events/<event_id>": Expect(  # the provider has none of it
+        404, body={"title": "Other"}, references={"calendarId": "calendar"}
+    ),
+    f"PUT {V1}/calendar/events/<event_id>": Expect(404, body={"title": "Other"}, references={"calendarId": "calendar"}),
     f"DELETE {V1}/calendar/events/<event_id>": Expect(204),
     f"POST {V1}/calendar/events/<event_id>/rsvp": Expect(422, body={"response": "accepted"}),  # nobody invited them
     f"GET {V1}/calendar/events/<event_id>.ics": Expect(200),

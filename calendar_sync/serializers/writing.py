@@ -18,6 +18,7 @@ from calendar_sync.rules import MAX_RULE
 from calendar_sync.services.writing import NewEvent
 from core.addresses import exact
 from core.api.serializers import CamelSerializer
+from entities.serializers import EntityIdField, EntityTypeField
 
 MAX_ATTENDEES = 200
 """Google's limit, the least of all (support.google.com/a/answer/9982390)."""
@@ -164,11 +165,23 @@ class NewEventBody(EventFields):
     end = WhenField(help_text="Exclusive; of an all-day event the day after its last.")
     calendar_id = serializers.CharField(required=False, default="", allow_blank=True, max_length=100)
     connection_id = serializers.CharField(required=False, default="", allow_blank=True, max_length=100)
+    entity_type = EntityTypeField(required=False)
+    entity_id = EntityIdField(required=False, help_text="Linked to the event as by hand.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """An entity is a type and an id."""
+        for one, other in (("entity_type", "entity_id"), ("entity_id", "entity_type")):
+            if one in attrs and other not in attrs:
+                raise serializers.ValidationError({other: "An entity has a type and an id."})
+        return super().validate(attrs)
 
     def new(self, key: str) -> NewEvent:
         """`key` is the caller's Idempotency-Key."""
         given = self.validated_data
-        return NewEvent(self.given(), given["calendar_id"], given["connection_id"], given.get("send_updates", ""), key)
+        entity = (given["entity_type"], given["entity_id"]) if "entity_type" in given else None
+        return NewEvent(
+            self.given(), given["calendar_id"], given["connection_id"], given.get("send_updates", ""), key, entity
+        )
 
 
 class EventChanges(EventFields):

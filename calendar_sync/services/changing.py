@@ -40,6 +40,8 @@ class Asked:
     scope: str = ""
     etag: str = ""
     notify: str = ""
+    calendar_id: str = ""
+    """No other than its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ def respond(asked: Asked, response: str, comment: str, *, by: User) -> Happening
 def _meant(asked: Asked) -> _Meant:
     found = reading.find(user=asked.user, workspace=asked.workspace, event_id=asked.event_id)
     calendar = Calendar.objects.select_related("connection__workspace").get(pk=found.event.calendar_id)
+    _check_calendar(asked, calendar)
     writing.check_writable(calendar)
     single = bool(found.key or found.event.recurrence_key)
     scope = asked.scope or (THIS if single else ALL)
@@ -149,6 +152,14 @@ def _meant(asked: Asked) -> _Meant:
     if asked.etag and _plain(asked.etag) not in ("*", _plain(found.source.etag), _plain(meant.target.etag)):
         _refresh(meant)
     return meant
+
+
+def _check_calendar(asked: Asked, own: Calendar) -> None:
+    if asked.calendar_id:
+        named = Calendar.objects.of(user=asked.user, workspace=asked.workspace).present().find(asked.calendar_id)
+        if named != own:
+            words = "An event stays in its calendar: make a new one in the other, and delete this one."
+            raise InvalidInput(fields={"calendarId": [words]})
 
 
 def _plain(etag: str) -> str:

@@ -18,7 +18,7 @@ from calendar_sync.providers import CALENDAR_PROVIDERS
 from calendar_sync.providers.base import CalendarProvider
 from calendar_sync.providers.writing import EventWriter
 from calendar_sync.records import NOTIFY_ALL, EventDraft, RemoteResource
-from calendar_sync.services import keeping, reading
+from calendar_sync.services import keeping, linking, reading
 from calendar_sync.services.accounts import with_calendars
 from calendar_sync.services.reading import Happening
 from core.errors import (
@@ -54,6 +54,8 @@ class NewEvent:
     notify: str = ""
     """One of `records.NOTIFY`; "" is the provider's own way: attendees are told where it does that."""
     idempotency_key: str = ""
+    entity: tuple[str, str] | None = None
+    """Type and id of what it is about, whoever takes part."""
 
 
 class ChangedMeanwhile(Conflict):
@@ -95,7 +97,10 @@ def create(*, user: User, workspace: Workspace, new: NewEvent, by: User) -> Happ
         made = at_provider(calendar, new.notify, work)
     except (ProviderUnavailable, ProviderOutcomeUnknown) as error:
         raise _unsure(error, said) from error
-    return stored(user, workspace, calendar, made.remote_id)
+    found = stored(user, workspace, calendar, made.remote_id)
+    if new.entity:
+        linking.link(event=found.source, entity_type=new.entity[0], entity_id=new.entity[1], by=by)
+    return found
 
 
 def _unsure(error: ProviderUnavailable, key: str) -> HubError:

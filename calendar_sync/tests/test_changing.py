@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from calendar_sync.models import CalendarEvent
+from calendar_sync.models import Calendar, CalendarEvent
 from calendar_sync.records import Invited
 from calendar_sync.tests.conftest import Account
 from calendar_sync.tests.factories import remote, resource
@@ -98,3 +98,13 @@ def test_answer_to_an_invitation_is_the_accounts_own(member: Actor, account: Acc
     assert answer.status_code == 200, answer.content
     assert answer.json()["attendees"][0]["response"] == "accepted"
     assert make_actor().client.post(f"{BASE}/{series}/rsvp", {"response": "accepted"}).status_code == 404
+
+
+def test_change_that_names_another_calendar_is_refused(member: Actor, account: Account, series: str) -> None:
+    account.box.add_calendar("/home/", "Home")
+    account.sync()
+    own, other = [str(Calendar.objects.get(remote_id=remote_id).pk) for remote_id in ("/work/", "/home/")]
+    assert patch(member, series, title="Same", calendarId=own).status_code == 200
+    refused = patch(member, series, title="Moved", calendarId=other)
+    assert refused.status_code == 400
+    assert set(refused.json()["error"]["fields"]) == {"calendarId"}

@@ -134,3 +134,16 @@ def test_create_during_a_first_listing_survives_its_end(member: Actor, account: 
     assert made == [201]
     assert CalendarEvent.objects.present().filter(leaving_at__isnull=True).count() == 1
     assert account.told() == ["calendar.event.created"]
+
+
+def test_create_about_an_entity_is_linked_to_it(member: Actor, account: Account) -> None:
+    account.sync()
+    half = post(member, entityType="deal")
+    assert half.status_code == 400
+    assert set(half.json()["error"]["fields"]) == {"entityId"}
+    answer = post(member, entityType="deal", entityId=42)
+    assert answer.status_code == 201, answer.content
+    [entity] = answer.json()["entities"]
+    assert (entity["entityType"], entity["entityId"]) == ("deal", "42")
+    timeline = member.client.get("/api/v1/integrations/calendar/events/entity/deal/42").json()["data"]
+    assert [one["id"] for one in timeline] == [answer.json()["id"]]

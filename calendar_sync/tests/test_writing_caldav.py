@@ -100,3 +100,74 @@ def test_create_refuses_another_way_of_inviting_than_the_server_has(member: Acto
     assert answer.status_code == 422
     assert "sendUpdates" in answer.json()["error"]["fields"]
     assert not CalendarEvent.objects.exists()
+
+
+# --- changing -----------------------------------------------------------------------------------------------------
+
+SERIES = {
+    **MEETING, "title": "Daily", "start": "2026-06-01T09:00:00", "end": "2026-06-01T09:30:00",
+    "timeZone": "Europe/Berlin", "recurrence": "FREQ=DAILY;COUNT=5", "attendees": [],
+}  # fmt: skip
+JUNE = {"start": "2026-06-01", "end": "2026-07-01"}
+
+
+@pytest.fixture
+def series(member: Actor, work: str) -> str:
+    """Daily at nine, five times; its id."""
+    answer = post(member, SERIES)
+    assert answer.status_code == 201, answer.content
+    return str(answer.json()["id"])
+
+
+def patch(actor: Actor, event_id: str, **body: Any) -> Any:
+    return actor.client.patch(f"{BASE}/events/{event_id}", body, format="json")
+
+
+def shown(actor: Actor) -> list[str]:
+    """Day, hour in UTC and title of all that takes place."""
+    rows = actor.client.get(f"{BASE}/events", JUNE).json()["data"]
+    return [f"{row['start'][8:13]} {row['title']}" for row in rows]
+
+
+def test_change_of_one_occurrence_then_of_all_then_of_the_rest(
+    member: Actor, served: Account, server: Server, series: str
+) -> None:
+    one = f"{series}_20260603T070000Z"
+    assert patch(member, one, title="Late", start="2026-06-03T10:00:00Z", end="2026-06-03T11:00:00Z").status_code == 200
+    assert shown(member) == ["01T07 Daily", "02T07 Daily", "03T10 Late", "04T07 Daily", "05T07 Daily"]
+    assert patch(member, series, location="Room 1").status_code == 200
+    text = on_server(server)
+    assert "LOCATION:Room 1" in text
+    assert "RECURRENCE-ID;TZID=Europe/Berlin:20260603T090000" in text
+    rest = patch(member, f"{series}_20260604T070000Z", scope="following", title="Rest")
+    assert rest.status_code == 200, rest.content
+    expected = ["01T07 Daily", "02T07 Daily", "03T10 Late", "04T07 Rest", "05T07 Rest"]
+    assert shown(member) == expected
+    run = served.sync()
+    assert (run.added, run.changed, run.removed) == (0, 0, 0)
+    assert shown(member) == expected
+
+
+def test_change_made_elsewhere_meanwhile_is_refused_and_shown(member: Actor, server: Server, series: str) -> None:
+    seen = member.client.get(f"{BASE}/events/{series}").json()
+    path, theirs = CalendarEvent.objects.get().remote_id, on_server(server).replace("SUMMARY:Daily", "SUMMARY:Theirs")
+    assert server.ask("PUT", path, theirs, Content_Type="text/calendar; charset=utf-8")[0] in (200, 201, 204)
+    for body in ({"title": "Mine"}, {"title": "Mine", "etag": seen["etag"]}):  # as it is stored here, as it was seen
+        answer = patch(member, series, **body)
+        assert answer.status_code == 409, answer.content
+        assert answer.json()["error"]["current"]["title"] == "Theirs"
+    assert "SUMMARY:Theirs" in on_server(server)
+
+
+def test_delete_of_one_occurrence_and_of_the_series(
+    member: Actor, served: Account, server: Server, series: str
+) -> None:
+    assert member.client.delete(f"{BASE}/events/{series}_20260602T070000Z").status_code == 204
+    assert shown(member) == ["01T07 Daily", "03T07 Daily", "04T07 Daily", "05T07 Daily"]
+    assert "EXDATE" in on_server(server)
+    path = CalendarEvent.objects.filter(recurrence_key="").get().remote_id
+    assert member.client.delete(f"{BASE}/events/{series}").status_code == 204
+    assert server.ask("GET", path)[0] in (404, 410)
+    assert member.client.get(f"{BASE}/events/{series}").status_code == 404
+    served.sync()
+    assert shown(member) == []

@@ -51,7 +51,8 @@ def _asked(request: Request, event_id: str, given: Mapping[str, Any]) -> Asked:
     """What a write is about; If-Match before `etag`."""
     token = caller(request)
     etag = request.headers.get("If-Match", "") or given.get("etag", "")
-    return Asked(token.user, token.workspace, event_id, given.get("scope", ""), etag, given.get("send_updates", ""))
+    said = [given.get(name, "") for name in ("send_updates", "calendar_id")]
+    return Asked(token.user, token.workspace, event_id, given.get("scope", ""), etag, *said)
 
 
 @contextmanager
@@ -95,6 +96,7 @@ class Rsvp(APIView):
     """The caller's answer to an invitation."""
 
     @extend_schema(operation_id="calendar_event_rsvp", request=bodies.RsvpBody, responses=wire.EventShape)
+    @idempotent
     def post(self, request: Request, event_id: str) -> Response:
         """The event with the answer; 422 where the account is not invited."""
         given = valid(bodies.RsvpBody, request.data).validated_data

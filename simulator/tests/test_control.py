@@ -24,7 +24,7 @@ class Memory:
 def test_env_points_every_address_at_this_server(simulator: Simulator) -> None:
     env = simulator.env()
     addresses = [value for name, value in env.items() if name.endswith("_URL")]
-    assert len(addresses) == 15
+    assert len(addresses) == 16
     assert all(value.startswith(simulator.base_url) for value in addresses)
     assert env["EGRESS_ALLOW_CIDRS"] == "127.0.0.0/8,::1/128"
 
