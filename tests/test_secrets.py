@@ -131,7 +131,7 @@ class Journey:
 
     def _sync(self, connection: Connection) -> SyncRun:
         self.member.client.post(f"{V1}/connections/{connection.pk}/sync", {"type": "email"})
-        run = SyncRun.objects.filter(connection=connection).first()
+        run = SyncRun.objects.filter(connection=connection, type="email").first()
         assert run is not None
         SyncRun.objects.filter(pk=run.pk, status="queued").update(next_attempt_at="2020-01-01T00:00:00Z")
         execute_run(str(run.pk))
@@ -296,6 +296,7 @@ def _pointed_at(simulator: Simulator, patch: pytest.MonkeyPatch) -> Any:
     for name, value in simulator.env().items():
         patch.setattr(product, name, value.split(",") if name == "EGRESS_ALLOW_CIDRS" else value)
     patch.setattr(product, "MAIL_PROVIDER_SETTINGS", {"google": {"gmailApiUrl": simulator.base_url, "quotaUnits": 0}})
+    patch.setattr(product, "CALENDAR_PROVIDER_SETTINGS", {"google": {"calendarApiUrl": simulator.base_url}})
     patch.setattr(product, "WHITENOISE_AUTOREFRESH", True, raising=False)
     return LastingSettings(patch)
 
