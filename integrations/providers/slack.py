@@ -89,8 +89,6 @@ TITLES: Mapping[str, str] = {
     "document.uploaded": ":page_facing_up: A document was uploaded",
     "document.archived": ":file_cabinet: A document was archived",
     "document.deleted": ":wastebasket: A document was deleted",
-    "document.created": ":page_facing_up: A document was added",
-    "document.deleted": ":page_facing_up: A document was deleted",
     "connection.needs_reauth": ":key: An account has to be connected again",
     "connection.recovered": ":white_check_mark: An account works again",
     "sync.failed": ":warning: A sync failed",
