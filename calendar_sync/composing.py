@@ -6,7 +6,7 @@ InvalidInput that names the field.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
@@ -188,3 +188,17 @@ def _recurrence(lines: Sequence[str], span: Span) -> Recurrence:
     if lines and not event.recurrence:
         raise BadRule("`recurrence` needs an RRULE or an RDATE.")
     return event.recurrence
+
+
+def lines_of(rules: Recurrence, *, all_day: bool) -> list[str]:
+    """A recurrence as lines of iCalendar; times in UTC, or without a zone where the series has none."""
+    lines = [f"RRULE:{rule}" for rule in rules.rules] + [f"EXRULE:{rule}" for rule in rules.excluded_rules]
+    lines += _times("RDATE", (moment for moment, _ in rules.added), all_day=all_day)
+    lines += _times("EXDATE", sorted(rules.left_out), all_day=all_day)
+    return lines + _times("EXDATE", sorted(rules.left_out_days), all_day=True)
+
+
+def _times(name: str, moments: Iterable[datetime], *, all_day: bool) -> list[str]:
+    if all_day:
+        return [f"{name};VALUE=DATE:{moment:%Y%m%d}" for moment in moments]
+    return [f"{name}:{moment:%Y%m%dT%H%M%S}{'Z' if moment.tzinfo else ''}" for moment in moments]

@@ -5,13 +5,13 @@ The `…Shape` classes describe the same answers for OpenAPI; a test holds them 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, tzinfo
 from typing import Any
 
 from rest_framework import serializers
 
-from calendar_sync import zones
+from calendar_sync import composing, zones
 from calendar_sync.models import Calendar, CalendarEvent
 from calendar_sync.recurrence import EARLIEST, LATEST
 from calendar_sync.services.columns import recurrence_of
@@ -202,18 +202,8 @@ def _attendee(person: Any) -> dict[str, Any]:
 
 
 def recurrence_lines(event: CalendarEvent) -> list[str]:
-    """The rules of a series as lines of iCalendar; times in UTC, or without a zone where the series has none."""
-    rules = recurrence_of(event)
-    lines = [f"RRULE:{rule}" for rule in rules.rules] + [f"EXRULE:{rule}" for rule in rules.excluded_rules]
-    lines += _times("RDATE", (moment for moment, _ in rules.added), all_day=event.all_day)
-    lines += _times("EXDATE", sorted(rules.left_out), all_day=event.all_day)
-    return lines + _times("EXDATE", sorted(rules.left_out_days), all_day=True)
-
-
-def _times(name: str, moments: Iterable[datetime], *, all_day: bool) -> list[str]:
-    if all_day:
-        return [f"{name};VALUE=DATE:{moment:%Y%m%d}" for moment in moments]
-    return [f"{name}:{moment:%Y%m%dT%H%M%S}{'Z' if moment.tzinfo else ''}" for moment in moments]
+    """The rules of a series as lines of iCalendar."""
+    return composing.lines_of(recurrence_of(event), all_day=event.all_day)
 
 
 def cut(one: Cut) -> dict[str, str]:

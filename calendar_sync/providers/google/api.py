@@ -59,6 +59,26 @@ class CalendarApi:
         """events.get. RemoteMissing where it never was; one that was deleted comes as cancelled."""
         return check(self._ask("GET", _event(calendar_id, event_id))).json_object()
 
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def insert(self, calendar_id: str, body: Json, notify: str) -> Json | None:
+        """events.insert. None where there is an event with its id already (409 duplicate)."""
+        params = {"conferenceDataVersion": 1, "sendUpdates": notify}
+        response = self._ask("POST", f"{_calendar(calendar_id)}/events", params=params, json=body)
+        return None if response.status == 409 else check(response).json_object()
+
+    def patch(self, calendar_id: str, event_id: str, body: Json, notify: str, etag: str = "") -> Json:
+        """events.patch. RemoteChanged where it has another etag by now."""
+        params = {"conferenceDataVersion": 1, "sendUpdates": notify}
+        headers = {"If-Match": etag} if etag else None
+        path = _event(calendar_id, event_id)
+        return check(self._ask("PATCH", path, params=params, json=body, headers=headers)).json_object()
+
+    def delete(self, calendar_id: str, event_id: str, notify: str, etag: str) -> None:
+        """events.delete. RemoteMissing where it was gone already, RemoteChanged as in `patch`."""
+        headers = {"If-Match": etag} if etag else None
+        check(self._ask("DELETE", _event(calendar_id, event_id), params={"sendUpdates": notify}, headers=headers))
+
     # --- calls ----------------------------------------------------------------------------------------------------
 
     def _ask(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **arguments: Any) -> Response:

@@ -15,7 +15,9 @@ from calendar_sync.providers.base import CalendarAccount, CalendarProvider
 from calendar_sync.providers.google import answers, events
 from calendar_sync.providers.google.answers import Json, is_set, text
 from calendar_sync.providers.google.api import CalendarApi
-from calendar_sync.records import ChangePage, ListingPage, RemoteCalendar, RemoteResource
+from calendar_sync.providers.google.writing import Writer
+from calendar_sync.providers.writing import EventWriter
+from calendar_sync.records import ChangePage, EventDraft, ListingPage, RemoteCalendar, RemoteResource, Target
 from core.errors import CursorExpired, RemoteMissing
 from core.metering import Quota
 
@@ -25,7 +27,7 @@ _COLOR = re.compile(r"#[0-9a-f]{6}")
 _CURSOR = re.compile(r"([!-~]+)(?: ([!-~]+))?")
 
 
-class GoogleCalendar(CalendarProvider):
+class GoogleCalendar(CalendarProvider, EventWriter):
     """The calendars in a Google user's list."""
 
     key: ClassVar[str] = "google"
@@ -90,6 +92,24 @@ class GoogleCalendar(CalendarProvider):
                 continue
             if not events.is_gone(item):
                 yield events.resource_of(item, calendar.time_zone)
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def create(self, calendar: RemoteCalendar, draft: EventDraft, *, key: str, notify: str) -> RemoteResource:
+        return Writer(self._api, calendar).create(draft, key=key, notify=notify)
+
+    def update(
+        self, calendar: RemoteCalendar, target: Target, draft: EventDraft, changed: frozenset[str], *, notify: str
+    ) -> tuple[RemoteResource, ...]:
+        return Writer(self._api, calendar).update(target, draft, changed, notify=notify)
+
+    def delete(self, calendar: RemoteCalendar, target: Target, *, notify: str) -> tuple[RemoteResource, ...]:
+        return Writer(self._api, calendar).delete(target, notify=notify)
+
+    def respond(
+        self, calendar: RemoteCalendar, target: Target, response: str, *, notify: str, comment: str = ""
+    ) -> tuple[RemoteResource, ...]:
+        return Writer(self._api, calendar).respond(target, response, notify=notify, comment=comment)
 
     def _resource(self, calendar: RemoteCalendar, page: Json, item: Json) -> RemoteResource:
         return events.resource_of(item, text(page, "timeZone") or calendar.time_zone)
