@@ -149,7 +149,7 @@ WRONG_CLAIMS: dict[str, dict[str, Any]] = {
     "an e-mail address verified by a word": {"email_verified": "true"},
     "no e-mail address": {"email": None},
     "expired": {"exp": int(time.time()) - 120},
-    "not yet issued": {"iat": int(time.time()) + 600},
+    "not yet issued": {"iat": int(time.time()) + 86_400},  # when this is read, which may be long before it is used
     "no expiry": {"exp": None},
 }
 
