@@ -1,8 +1,10 @@
 """The console's walls: `ScopedAdmin` shows a staff user only what belongs to the workspaces they run.
 
 Every model admin of every app is one (superusers see all). Django's permission table plays no part: a user with
-`console_workspace_ids()` may do in those workspaces what the admin class allows. Actions are written with
-`@scoped_action`, because unfold's own neither load the object through the admin's query set nor insist on POST
+`console_workspace_ids()` may do in those workspaces what the admin class allows. Whoever runs several may narrow the
+console to one of them (`choose_workspace`); the choice is checked on every request. Members without such a role see
+and use what is their own, on the pages that say whose a row is (`owner_path`), and nothing else. Actions are written
+with `@scoped_action`, because unfold's own neither load the object through the admin's query set nor insist on POST
 (reference ecosystem 4.2, holes 1 and 2).
 """
 
@@ -27,21 +29,71 @@ from core.crypto import SealedField
 from core.errors import HubError
 
 ActionBody = Callable[[Any, HttpRequest, Any, BaseDialogForm], str]
-CACHE = "_console_workspace_ids"
+CACHE, MEMBER_CACHE = "_console_workspace_ids", "_member_workspace_ids"
+CHOSEN = "console_workspace"
+"""In the session: the one workspace that is shown."""
 
 
-def console_workspace_ids(request: HttpRequest) -> frozenset[uuid.UUID]:
+def allowed_workspace_ids(request: HttpRequest) -> frozenset[uuid.UUID]:
     """The workspaces whose console the caller may open, asked once per request."""
-    if not hasattr(request, CACHE):
-        ask = getattr(request.user, "console_workspace_ids", None)
-        setattr(request, CACHE, ask() if ask is not None and request.user.is_active else frozenset())
-    ids: frozenset[uuid.UUID] = getattr(request, CACHE)
+    return _asked_once(request, CACHE, "console_workspace_ids")
+
+
+def member_workspace_ids(request: HttpRequest) -> frozenset[uuid.UUID]:
+    """The workspaces the caller is in, whatever their role; the one that was chosen among them."""
+    ids = _asked_once(request, MEMBER_CACHE, "member_workspace_ids")
+    chosen = chosen_workspace_id(request)
+    return ids if chosen is None else ids & {chosen}
+
+
+def _asked_once(request: HttpRequest, name: str, method: str) -> frozenset[uuid.UUID]:
+    if not hasattr(request, name):
+        ask = getattr(request.user, method, None)
+        setattr(request, name, ask() if ask is not None and request.user.is_active else frozenset())
+    ids: frozenset[uuid.UUID] = getattr(request, name)
     return ids
 
 
-def sees_all(request: HttpRequest) -> bool:
+def is_only_member(request: HttpRequest) -> bool:
+    """Somebody who runs no workspace: they may see their own rows and change their password."""
+    return not is_operator(request) and not allowed_workspace_ids(request)
+
+
+def is_operator(request: HttpRequest) -> bool:
     """A superuser, that is an operator of the installation."""
     return bool(request.user.is_active and getattr(request.user, "is_superuser", False))
+
+
+def chosen_workspace_id(request: HttpRequest) -> uuid.UUID | None:
+    """The one workspace the console is narrowed to; None: all of the caller's. A choice that the caller has lost the
+    right to is none."""
+    session = getattr(request, "session", None)  # requests of commands and tests may have none
+    text = session.get(CHOSEN) if session is not None else None
+    if not text:
+        return None
+    chosen = uuid.UUID(text)
+    return chosen if is_operator(request) or chosen in allowed_workspace_ids(request) else None
+
+
+def choose_workspace(request: HttpRequest, workspace_id: uuid.UUID | None) -> None:
+    """From now on show this one only; None: all. Http404 for one the caller may not open."""
+    if workspace_id is None:
+        request.session.pop(CHOSEN, None)
+        return
+    if not is_operator(request) and workspace_id not in allowed_workspace_ids(request):
+        raise Http404
+    request.session[CHOSEN] = str(workspace_id)
+
+
+def console_workspace_ids(request: HttpRequest) -> frozenset[uuid.UUID]:
+    """The workspaces that are shown: those the caller may open, or the one among them that was chosen."""
+    chosen = chosen_workspace_id(request)
+    return allowed_workspace_ids(request) if chosen is None else frozenset({chosen})
+
+
+def sees_all(request: HttpRequest) -> bool:
+    """An operator who has not narrowed the console to one workspace."""
+    return is_operator(request) and chosen_workspace_id(request) is None
 
 
 class ScopedAdmin(ModelAdmin):
@@ -49,6 +101,8 @@ class ScopedAdmin(ModelAdmin):
 
     workspace_path: ClassVar[str] = "workspace"
     """The look-up from the model to its workspace, `connection__workspace`; "pk" on the workspace itself."""
+    owner_path: ClassVar[str] = ""
+    """The look-up from the model to the user whose own it is, who sees it in any role: `connection__user`. "": none."""
     can_add: ClassVar[bool] = True
     can_change: ClassVar[bool] = True
     can_delete: ClassVar[bool] = True
@@ -67,7 +121,11 @@ class ScopedAdmin(ModelAdmin):
         rows: models.QuerySet[Any] = super().get_queryset(request)
         if sees_all(request):
             return rows
-        return rows.filter(**{f"{self.workspace_path}__in": self.workspace_ids(request)})
+        shown = models.Q(**{f"{self.workspace_path}__in": self.workspace_ids(request)})
+        if self.owner_path:
+            mine = {self.owner_path: request.user.pk, f"{self.workspace_path}__in": member_workspace_ids(request)}
+            shown |= models.Q(**mine)
+        return rows.filter(shown)
 
     def in_scope(self, request: HttpRequest, obj: object) -> bool:
         """Whether the caller may see this row (or the row with this key: unfold passes ids for objects)."""
@@ -75,20 +133,22 @@ class ScopedAdmin(ModelAdmin):
             return True
         if not isinstance(obj, models.Model):
             return self._find(request, obj) is not None
-        return self.workspace_id_of(obj) in self.workspace_ids(request)
+        workspace_id = self.workspace_id_of(obj)
+        if workspace_id in self.workspace_ids(request):
+            return True
+        own = bool(self.owner_path) and _key_at(obj, self.owner_path) == request.user.pk
+        return own and workspace_id in member_workspace_ids(request)
 
     def workspace_id_of(self, obj: models.Model) -> object:
         """Follow `workspace_path`; None where a step is empty."""
-        *steps, last = self.workspace_path.split("__")
-        found: object = obj
-        for step in steps:
-            found = getattr(found, step, None)
-        return getattr(found, last if last == "pk" else f"{last}_id", None)
+        return _key_at(obj, self.workspace_path)
 
     # What may be done
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return sees_all(request) or bool(self.workspace_ids(request))
+        if sees_all(request) or self.workspace_ids(request):
+            return True
+        return bool(self.owner_path and member_workspace_ids(request))
 
     def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return self._allowed(request, obj)
@@ -183,6 +243,15 @@ class ScopedAdmin(ModelAdmin):
         return HttpResponseRedirect(url)
 
 
+def _key_at(obj: models.Model, path: str) -> object:
+    """The key at the end of a look-up that begins at this row; None where a step is empty."""
+    *steps, last = path.split("__")
+    found: object = obj
+    for step in steps:
+        found = getattr(found, step, None)
+    return getattr(found, last if last == "pk" else f"{last}_id", None)
+
+
 def scoped_action(
     *,
     description: str,
@@ -214,7 +283,9 @@ def scoped_action(
             try:
                 messages.success(request, body(model_admin, request, obj, form))
             except HubError as error:
-                messages.error(request, error.message)
+                messages.error(
+                    request, " ".join(word for said in error.fields.values() for word in said) or error.message
+                )
             return model_admin.return_to(request, obj)
 
         @functools.wraps(confirmed)

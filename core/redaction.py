@@ -37,6 +37,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"((?:^|[?&])code=)[^\s&\"'<>]+"), rf"\1{MASK}"),
     # A presigned address of a document store is good for whoever has it.
     (re.compile(r"(?i)(x-amz-(?:signature|security-token)=)[^\s&\"'<>]+"), rf"\1{MASK}"),
+    (re.compile(r"(/documents/(?:content|preview)/)[^\s?\"'<>]+"), rf"\1{MASK}"),
     (re.compile(r"(https?://)[^\s/@\"']++@"), rf"\1{MASK}@"),
     # What is a secret by its looks: JSON web tokens and the prefixed tokens of well-known vendors.
     (re.compile(r"(?<![\w\-])eyJ[\w\-]{8,}+\.[\w\-]++(?:\.[\w\-]*+)*"), MASK),

@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 
 from core.errors import NotFound
 
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
 
 
 class Registry(Generic[T]):

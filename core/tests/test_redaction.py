@@ -20,6 +20,8 @@ FORMS = [
     f"AUTH=Bearer {MARK}",
     f"auth XOAUTH2 {MARK}",
     f"refresh_token={MARK}",
+    f"Range Not Satisfiable: /api/v1/integrations/documents/content/{MARK}~x~y",
+    f'"GET /api/v1/integrations/documents/preview/{MARK} HTTP/1.1"',
     f"?refresh_token={MARK}&x=1",
     f'{{"refresh_token": "{MARK}"}}',
     f"'refresh_token': '{MARK}'",
