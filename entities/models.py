@@ -68,6 +68,7 @@ class AddressMatch(Match):
     objects = WorkspaceQuerySet["AddressMatch"].as_manager()
 
     class Meta:
+        verbose_name_plural = "address matches"
         constraints = (
             *Match.Meta.constraints,
             models.UniqueConstraint(
@@ -92,6 +93,7 @@ class DomainMatch(Match):
     objects = WorkspaceQuerySet["DomainMatch"].as_manager()
 
     class Meta:
+        verbose_name_plural = "domain matches"
         constraints = (
             *Match.Meta.constraints,
             models.UniqueConstraint(

@@ -103,8 +103,14 @@ class User(AbstractBaseUser, PermissionsMixin):
         """The workspaces whose console this user may open; `core.admin.ScopedAdmin` shows nothing else."""
         return frozenset(Membership.objects.filter(user_id=self.pk).console().values_list("workspace_id", flat=True))
 
+    def member_workspace_ids(self) -> frozenset[uuid.UUID]:
+        """The workspaces this user is in, whatever their role: what is their own there they see in the console too."""
+        return frozenset(Membership.objects.filter(user_id=self.pk).values_list("workspace_id", flat=True))
+
     def owned_workspace_ids(self) -> frozenset[uuid.UUID]:
-        """The workspaces whose audit trail this user may read."""
+        """The workspaces whose audit trail this user may read: an operator reads all."""
+        if self.is_superuser:
+            return frozenset(Workspace.objects.values_list("pk", flat=True))
         owned = Membership.objects.filter(user_id=self.pk, role=Role.OWNER)
         return frozenset(owned.values_list("workspace_id", flat=True))
 
@@ -355,6 +361,16 @@ class PeriodicSlot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task} #{self.slot}"
+
+
+class VaultKey(models.Model):
+    """When a key of the vault was first seen by the product; never the key. See `services.key_ages`."""
+
+    key_id = models.CharField(max_length=64, primary_key=True)
+    first_seen_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
+
+    def __str__(self) -> str:
+        return self.key_id
 
 
 class Heartbeat(models.Model):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from workspaces import idempotency
-from workspaces.services import periodic
+from workspaces.services import key_ages, periodic
 
 CLEAN_EVERY_SECONDS = 3600
 
@@ -22,6 +22,7 @@ def heartbeat() -> None:
 
 
 def clean() -> None:
-    """Remove answers kept for longer than 24 h and turns long over."""
+    """Remove answers kept for longer than 24 h and turns long over; note which key seals now."""
+    key_ages.note()
     idempotency.forget_old_records()
     periodic.forget_old_slots()

@@ -119,6 +119,23 @@ def remove(*, match: AnyMatch, by: User) -> None:
         match.delete()
 
 
+def decide(*, match: AnyMatch, by: User) -> int:
+    """Let an address or domain stand for this entity and no other of its type; how many matches were undone. It is the
+    person's own from now on. A match that follows a CRM may come again with the next change there."""
+    same = {"address_key": match.address_key} if isinstance(match, AddressMatch) else {"domain": match.domain}
+    with transaction.atomic():
+        kind = type(match)
+        others = kind.objects.in_workspace(match.workspace_id).filter(entity_type=match.entity_type, **same)
+        others = others.exclude(pk=match.pk).select_related("workspace").select_for_update(of=("self",))
+        undone = 0
+        for other in others:
+            remove(match=other, by=by)
+            undone += 1
+        if _made_theirs(match, by):
+            _record(match, "match.created", by)
+    return undone
+
+
 def _may_undo_others(workspace_id: uuid.UUID, by: User) -> bool:
     return Membership.objects.in_workspace(workspace_id).filter(user=by, role__in=CONSOLE_ROLES).exists()
 

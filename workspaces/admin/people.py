@@ -1,25 +1,30 @@
-"""The console's pages of this app. Every change goes through a service, so the rules and the trail are the API's.
+"""The console's pages of accounts, workspaces and their members. Every change goes through a service, so the rules and
+the trail are the API's.
 
 Accounts are for superusers: a person may be in several workspaces, so no workspace's owner edits the account itself.
 """
 
 from __future__ import annotations
 
-import uuid
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core.admin import ScopedAdmin, console_workspace_ids, scoped_action, sees_all
-from workspaces.models import ApiToken, AuditEvent, Membership, Role, User, Workspace
-from workspaces.services import audit, members, tokens
+from core.errors import HubError
+from workspaces.admin.forms import PageForm, form_page
+from workspaces.admin.looks import ReadOnlyAdmin, by, workspaces_of
+from workspaces.models import Membership, Role, User, Workspace
+from workspaces.services import audit, members
 
 admin.site.unregister(Group)  # roles come from memberships, not from Django's permissions
 
@@ -46,12 +51,20 @@ class RoleForm(BaseDialogForm):
     role = forms.ChoiceField(choices=Role.choices, widget=UnfoldAdminSelectWidget)
 
 
-class NewMemberForm(BaseDialogForm):
-    """Asks for whom to add."""
+class MemberFields(forms.Form):
+    """Whom to add, and as what."""
 
     email = forms.EmailField(max_length=254, widget=UnfoldAdminEmailInputWidget)
     name = forms.CharField(max_length=150, required=False, widget=UnfoldAdminTextInputWidget)
     role = forms.ChoiceField(choices=Role.choices, initial=Role.MEMBER, widget=UnfoldAdminSelectWidget)
+
+
+class NewMemberForm(MemberFields, BaseDialogForm):
+    """In a dialog."""
+
+
+class InviteForm(MemberFields, PageForm):
+    """On a page of its own."""
 
 
 @admin.register(User)
@@ -101,7 +114,7 @@ class WorkspaceAdmin(ScopedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Workspace, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        audit.record(by=_by(request), workspace=obj, action="workspace.renamed", target=obj, changes={"name": obj.name})
+        audit.record(by=by(request), workspace=obj, action="workspace.renamed", target=obj, changes={"name": obj.name})
 
     @scoped_action(
         description="Add a member",
@@ -112,22 +125,15 @@ class WorkspaceAdmin(ScopedAdmin):
     )
     def add_member(self, request: HttpRequest, obj: Workspace, form: BaseDialogForm) -> str:
         given = {name: form.cleaned_data[name] for name in ("email", "name", "role")}
-        added = members.add(by=_by(request), workspace=obj, **given)
+        added = members.add(by=by(request), workspace=obj, **given)
         return f"{added.user.email} is a member now."
-
-
-class ReadOnlyAdmin(ScopedAdmin):
-    """Looked at and acted upon, never edited in a form."""
-
-    can_add = False
-    can_change = False
-    can_delete = False
 
 
 @admin.register(Membership)
 class MembershipAdmin(ReadOnlyAdmin):
-    """Who is in the workspace."""
+    """Who is in the workspace; adding is inviting."""
 
+    can_add = True
     list_display = ("user", "role", "workspace", "created_at")
     list_filter = ("role",)
     list_select_related = ("user", "workspace")
@@ -135,9 +141,28 @@ class MembershipAdmin(ReadOnlyAdmin):
     fields = ("user", "workspace", "role", "created_at")
     actions_detail = ("change_role", "remove")
 
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Invite a colleague."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = InviteForm(request.POST if request.method == "POST" else None, workspaces=workspaces_of(request))
+        if form.is_valid():
+            given = {name: form.cleaned_data[name] for name in ("email", "name", "role")}
+            try:
+                added = members.add(by=by(request), workspace=form.workspace, **given)
+            except HubError as error:
+                form.tell(error)
+            else:
+                messages.success(request, f"{added.user.email} is a member now.")
+                return HttpResponseRedirect(reverse(f"{self.admin_site.name}:workspaces_membership_changelist"))
+        about = "Somebody new gets an account without a password; an existing account stays as it is."
+        return form_page(self, request, form, title="Invite a colleague", submit="Invite", about=about)
+
     @scoped_action(description="Change role", icon="badge", form_class=RoleForm, submit="Change")
     def change_role(self, request: HttpRequest, obj: Membership, form: BaseDialogForm) -> str:
-        changed = members.change_role(by=_by(request), membership=obj, role=form.cleaned_data["role"])
+        changed = members.change_role(by=by(request), membership=obj, role=form.cleaned_data["role"])
         return f"{changed.user.email} is {changed.role} now."
 
     @scoped_action(
@@ -147,48 +172,5 @@ class MembershipAdmin(ReadOnlyAdmin):
         submit="Remove",
     )
     def remove(self, request: HttpRequest, obj: Membership, form: BaseDialogForm) -> str:
-        members.remove(by=_by(request), membership=obj)
+        members.remove(by=by(request), membership=obj)
         return f"{obj.user.email} is no member any more."
-
-
-@admin.register(ApiToken)
-class ApiTokenAdmin(ReadOnlyAdmin):
-    """Tokens by their fingerprint; there is no secret to show."""
-
-    workspace_path = "membership__workspace"
-    list_display = ("name", "fingerprint", "member", "created_at", "last_used_at", "expires_at", "revoked_at")
-    list_select_related = ("membership__user", "membership__workspace")
-    search_fields = ("name", "lookup", "membership__user__email")
-    fields = ("name", "fingerprint", "member", "created_at", "last_used_at", "expires_at", "revoked_at")
-    actions_detail = ("revoke",)
-
-    @admin.display(description="member", ordering="membership__user__email")
-    def member(self, token: ApiToken) -> str:
-        return token.user.email
-
-    @scoped_action(description="Revoke", confirm="The token stops working at once.", icon="block", submit="Revoke")
-    def revoke(self, request: HttpRequest, obj: ApiToken, form: BaseDialogForm) -> str:
-        tokens.revoke(by=_by(request), token=obj)
-        return f"{obj.name} was revoked."
-
-
-@admin.register(AuditEvent)
-class AuditEventAdmin(ReadOnlyAdmin):
-    """The trail, for owners."""
-
-    list_display = ("at", "action", "actor_email", "object_type", "object_id", "request_id")
-    search_fields = ("action", "actor_email", "object_id", "request_id")
-    ordering = ("-id",)
-    fields = ("at", "action", "actor_email", "object_type", "object_id", "changes", "request_id", "workspace")
-    list_select_related: ClassVar[tuple[str, ...]] = ()
-
-    def workspace_ids(self, request: HttpRequest) -> frozenset[uuid.UUID]:
-        run = console_workspace_ids(request)
-        return run & _by(request).owned_workspace_ids() if run else run
-
-
-def _by(request: HttpRequest) -> User:
-    """Who acts; the site lets nobody else in."""
-    if not isinstance(request.user, User):
-        raise TypeError("The console has no anonymous pages.")
-    return request.user
