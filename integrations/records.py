@@ -1,9 +1,9 @@
-"""What integration providers hand to services as plain values: the records of a CRM, page by page; and what they take:
-the rows of an email log."""
+"""What integration providers hand to services as plain values: the records of a CRM, page by page, and files; and what
+they take: the rows of an email log, and files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -77,3 +77,39 @@ class LogTarget(Protocol):
     def write_log(self, rows: Sequence[Mapping[str, Any]], *, key: str) -> None:
         """Write at most `log_batch` rows, values by column: one whose `key` is there is laid over it. Repeating it
         does no harm."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file at a vendor."""
+
+    name: str
+    content_type: str
+    """As the vendor says."""
+    size: int | None
+    """None: known when it was read."""
+    chunks: Iterable[bytes] = field(repr=False)
+    """Once, in parts; asked of the vendor as they are wanted. It ends in an error where the file changed meanwhile."""
+
+
+class FileStore(Protocol):
+    """A provider with the capability "files": any size goes there and comes from there, in parts."""
+
+    def new_file_id(self) -> str:
+        """An id that no file has yet: what is sent under it is made once, however often it is tried."""
+
+    def send_file(
+        self,
+        read: Callable[[int, int], bytes],
+        size: int,
+        *,
+        name: str,
+        content_type: str,
+        file_id: str,
+        given: Mapping[str, Any],
+    ) -> Mapping[str, Any]:
+        """A content of `size` bytes, of which `read` gives (start, length), as a new file; where, says the action's
+        input. The file as its actions show it."""
+
+    def open_file(self, given: Mapping[str, Any]) -> RemoteFile:
+        """The file that the action's input names."""

@@ -13,6 +13,7 @@ urlpatterns = [
     path("oauth/<str:provider>", views.Disconnect.as_view(), name="oauth-disconnect"),
     path("connections", views.Connections.as_view(), name="connections"),
     path("connections/imap", views.ConnectImap.as_view(), name="connect-imap"),
+    path("connections/imap/servers", views.MailServers.as_view(), name="connect-imap-servers"),
     path("connections/<str:connection_id>", views.ConnectionDetail.as_view(), name="connection"),
     path("connections/<str:connection_id>/status", views.ConnectionStatus.as_view(), name="connection-status"),
     path("connections/<str:connection_id>/purge", views.PurgeDetail.as_view(), name="connection-purge"),

@@ -101,6 +101,7 @@ class Delivery(WorkRow):
     objects = DeliveryQuerySet.as_manager()  # type: ignore[misc]  # more than WorkRow's
 
     class Meta:
+        verbose_name_plural = "deliveries"
         ordering = ("id",)
         constraints = (models.UniqueConstraint(fields=("integration", "event_id"), name="delivery_one_per_event"),)
         indexes = (
@@ -114,6 +115,9 @@ class Delivery(WorkRow):
             ),
             models.Index(fields=("lease_until",), condition=Q(status=WorkStatus.RUNNING), name="delivery_at_work"),
         )
+
+    def __str__(self) -> str:
+        return f"{self.event_type} ({self.message_id})"
 
     @property
     def message_id(self) -> str:

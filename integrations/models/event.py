@@ -74,3 +74,6 @@ class Event(models.Model):
             models.Index(fields=("workspace", "transaction", "id"), name="event_workspace"),
             models.Index(fields=("user", "transaction", "id"), name="event_user"),
         )
+
+    def __str__(self) -> str:
+        return f"{self.type} ({self.pk})"

@@ -30,6 +30,8 @@ class Account:
     id: str
     email: str
     name: str = ""
+    verified_email: str = ""
+    """The address that the vendor itself vouches for, so that it says who somebody is; "" where it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,10 @@ class OAuthProvider(ConnectionProvider):
     @abstractmethod
     def begin(self, *, user: Consenting, redirect_uri: str, scopes: Sequence[str], login_hint: str = "") -> Begun:
         """The consent URL and what to keep for `complete`. No request is made."""
+
+    @abstractmethod
+    def begin_sign_in(self, *, visitor: Consenting, redirect_uri: str) -> Begun:
+        """The same for somebody who only says who they are: no lasting grant is asked for. Ends in `complete`."""
 
     @abstractmethod
     def complete(

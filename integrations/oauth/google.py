@@ -29,6 +29,10 @@ class GoogleBackend(HubBackend, GoogleOAuth2[Any]):
         self.validate_email_verified(profile)
         return profile
 
+    def verified_address(self, profile: Mapping[str, Any]) -> str:
+        """Its own word (https://developers.google.com/identity/openid-connect/openid-connect#obtainuserinfo)."""
+        return str(profile.get("email") or "") if profile.get("email_verified") is True else ""
+
     def revoke_token(self, token: str, uid: str) -> bool:
         """A form, posted (…/oauth2/web-server#tokenrevoke); the base would put the token into the URL."""
         self.request(settings.GOOGLE_REVOKE_URL, method="POST", data={"token": token}, stage="disconnect")

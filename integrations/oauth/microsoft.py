@@ -53,6 +53,13 @@ class MicrosoftBackend(HubBackend, MicrosoftOAuth2[Any]):
         headers = {"Authorization": f"Bearer {access_token}", "Accept": "application/json"}
         return self.get_json(f"{settings.GRAPH_API_URL.rstrip('/')}/v1.0/me", headers=headers)
 
+    def verified_address(self, profile: Mapping[str, Any]) -> str:
+        """The sign-in name: its domain is one that its tenant has proved to own. `mail` is whatever a tenant's admin
+        wrote there (https://learn.microsoft.com/en-us/entra/identity-platform/claims-validation#validate-the-subject).
+        A guest's name is not an address of theirs."""
+        name = str(profile.get("userPrincipalName") or "")
+        return "" if "#EXT#" in name.upper() else name
+
 
 class Microsoft(SocialProvider):
     """Each refresh brings a new refresh token. There is no call that revokes one grant."""
@@ -61,6 +68,7 @@ class Microsoft(SocialProvider):
     name = "Microsoft"
     required_settings = ("MICROSOFT_CLIENT_ID", "MICROSOFT_CLIENT_SECRET")
     identity_scopes = ("openid", "profile", "email", "offline_access", "User.Read")
+    sign_in_scopes = ("openid", "profile", "email", "User.Read")
     scopes: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "email": ("Mail.ReadWrite", "Mail.Send"),
         "calendar": ("Calendars.ReadWrite",),

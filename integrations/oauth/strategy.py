@@ -76,10 +76,21 @@ class HubStrategy(BaseStrategy[Any]):
         return self.session.pop(name, None)
 
 
-def hand_over(strategy: HubStrategy, uid: str, details: Mapping[str, Any], **_: object) -> None:
+def hand_over(
+    strategy: HubStrategy,
+    backend: HubBackend,
+    uid: str,
+    details: Mapping[str, Any],
+    response: Mapping[str, Any],
+    **_: object,
+) -> None:
     """Last step of the pipeline: who signed in. What is stored is decided by `services.oauth_flow`."""
-    name = str(details.get("fullname") or "")
-    strategy.account = Account(id=uid, email=str(details.get("email") or "").strip(), name=http.clean_words(name, 255))
+    strategy.account = Account(
+        id=uid,
+        email=str(details.get("email") or "").strip(),
+        name=http.clean_words(str(details.get("fullname") or ""), 255),
+        verified_email=backend.verified_address(response).strip(),
+    )
 
 
 class Answered:
@@ -108,6 +119,10 @@ class HubBackend(BaseOAuth2PKCE[Any]):
     """What the next token must have, for a vendor whose API asks for claims."""
     token_answer: Mapping[str, Any] | None = None
     """The token endpoint's own words, before the profile is mixed in."""
+
+    def verified_address(self, profile: Mapping[str, Any]) -> str:
+        """The address of a profile that the vendor vouches for; "" where it does not."""
+        raise NotImplementedError
 
     def auth_url(self) -> str:
         """As social-core's, but the query stays quoted: it unquotes, and `+` in a login hint became a space."""
@@ -159,6 +174,8 @@ class SocialProvider(OAuthProvider):
     """The four verbs by a social-core backend. A subclass names the backend and its settings."""
 
     backend_class: ClassVar[type[HubBackend]]
+    sign_in_scopes: ClassVar[tuple[str, ...]] = ("openid", "email", "profile")
+    """Asked for where somebody only says who they are."""
 
     @classmethod
     def backend_settings(cls) -> dict[str, object]:
@@ -166,12 +183,18 @@ class SocialProvider(OAuthProvider):
         raise NotImplementedError
 
     def begin(self, *, user: Consenting, redirect_uri: str, scopes: Sequence[str], login_hint: str = "") -> Begun:
-        chosen: dict[str, object] = {"SCOPE": list(scopes), "IGNORE_DEFAULT_SCOPE": True}
-        values = self.backend_settings() | chosen
+        values = self.backend_settings()
         if login_hint:
             extra = values.get("AUTH_EXTRA_ARGUMENTS")
             values["AUTH_EXTRA_ARGUMENTS"] = {**(extra if isinstance(extra, dict) else {}), "login_hint": login_hint}
-        strategy = HubStrategy(values)
+        return self._begun(user, redirect_uri, values | {"SCOPE": list(scopes)})
+
+    def begin_sign_in(self, *, visitor: Consenting, redirect_uri: str) -> Begun:
+        asked = {"SCOPE": list(self.sign_in_scopes), "AUTH_EXTRA_ARGUMENTS": {"prompt": "select_account"}}
+        return self._begun(visitor, redirect_uri, self.backend_settings() | asked)
+
+    def _begun(self, user: Consenting, redirect_uri: str, values: dict[str, object]) -> Begun:
+        strategy = HubStrategy(values | {"IGNORE_DEFAULT_SCOPE": True})
         backend = self.backend_class(strategy, redirect_uri=redirect_uri)
         with ours():
             backend.prepare_auth(cast(Any, user))

@@ -32,6 +32,8 @@ TEMPLATES = "templates"
 """Capability: lists mail templates (`list_templates`)."""
 CONTACTS = "contacts"
 """Capability: contacts and companies can be read from it, as `integrations.records.CrmSource` says."""
+FILES = "files"
+"""Capability: documents are copied there and files from there, as `integrations.records.FileStore` says."""
 LOGS = "logs"
 """Capability: a table of it takes the rows of an email log, as `integrations.records.LogTarget` says."""
 EVENTS = "events"
@@ -56,6 +58,12 @@ class Pace:
     window_seconds: float = 1.0
 
 
+OF_ENTITY = (
+    Field("entityType", "Entity type", help="What the document belongs to, such as contact."),
+    Field("entityId", "Entity id", longest=200),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """Something an integration can do when asked. `perform_<name>` of its provider does it."""
@@ -69,6 +77,14 @@ class Action:
     """Doing it twice is doing it once."""
     queued: bool = False
     """Work in the background does it (`services.integration_actions`), and the answer is that work."""
+    brings: bool = False
+    """What it gives is a file ("content" in base64, "contentType", "fileName"): it becomes a document of the entity
+    that is named beside its input, and the answer is that document."""
+
+    @property
+    def input(self) -> tuple[Field, ...]:
+        """All it is asked with."""
+        return (*self.fields, *OF_ENTITY) if self.brings else self.fields
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,8 @@ class Carbone(IntegrationProvider):
                 Field("lang", "Language", required=False, longest=20, help="Of numbers and dates, e.g. en-us."),
                 Field("reportName", "File name", required=False, help="May hold tags: Invoice {d.number}."),
             ),
-            help="Costs a credit.",
+            help="Costs a credit. What is rendered becomes a document of an entity.",
+            brings=True,
         ),
     )
 

@@ -276,11 +276,12 @@ def detail(row: Integration) -> dict[str, Any]:
             "checkedAt": wire_time(row.health_checked_at) if row.health_checked_at else None,
             "failingSince": wire_time(row.failing_since) if row.failing_since else None,
         },
-        "hookUrl": _hook_url(row),
+        "hookUrl": hook_url(row),
     }
 
 
-def _hook_url(row: Integration) -> str | None:
+def hook_url(row: Integration) -> str | None:
+    """Where its vendor is to post signed events; None where it posts none."""
     word = provider_of(row).hook_word
     if not word:
         return None
@@ -307,7 +308,7 @@ def _type(key: str) -> dict[str, Any]:
                 "title": action.label,
                 "description": action.help,
                 "idempotent": action.idempotent,
-                "input": fields.schema(action.fields),
+                "input": fields.schema(action.input),
             }
             for action in provider.actions
         ],

@@ -59,22 +59,25 @@ def read_changes(
     credentials: Mapping[str, Any] | None,
     before: Filled,
     shown: Mapping[str, Any],
+    new_credentials: Mapping[str, Any] | None = None,
 ) -> Filled:
     """What it will be: settings given are laid over those before (null takes one away), `credentials` replaces all of
-    them. `shown` is what the caller was shown of `config`: masked values given back mean no change."""
+    them, `new_credentials` is laid over them. `shown` is what the caller was shown of `config`: masked values given
+    back mean no change."""
     given = {name: value for name, value in (config or {}).items() if not _given_back(provider, name, value, shown)}
     filled = _both(
         lambda: read(provider.all_config_fields(), given, prefix="config.", partial=True),
         lambda: (
-            before.credentials
+            read(provider.credential_fields, new_credentials or {}, prefix="credentials.", partial=True)
             if credentials is None
             else read(provider.credential_fields, credentials, prefix="credentials.")
         ),
     )
     merged = {name: value for name, value in {**before.config, **filled.config}.items() if value is not None}
     kept = filled.credentials
-    if credentials is None and leads_elsewhere(provider, before.config, merged):
-        kept = {}
+    if credentials is None:
+        stay = {} if leads_elsewhere(provider, before.config, merged) else before.credentials
+        kept = {name: value for name, value in {**stay, **kept}.items() if value is not None}
     _check_events(provider, merged)
     if kept or not any(field.required for field in provider.credential_fields):
         provider.validate(config=merged, credentials=kept)

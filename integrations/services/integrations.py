@@ -79,7 +79,8 @@ def create(
 
 
 def change(*, integration: Integration, by: User, given: Mapping[str, Any]) -> Integration:
-    """Lay `given` (name, config, credentials, enabled, site_email_provider; what is absent stays) over it."""
+    """Lay `given` (name, config, credentials, enabled, site_email_provider; what is absent stays) over it.
+    `credentials` replaces all of them, `new_credentials` only those it names."""
     provider = provider_of(integration)
     refuse_addresses(provider, given.get("config") or {})
     with transaction.atomic():
@@ -92,6 +93,7 @@ def change(*, integration: Integration, by: User, given: Mapping[str, Any]) -> I
             provider,
             config=given.get("config"),
             credentials=given.get("credentials"),
+            new_credentials=given.get("new_credentials"),
             before=before,
             shown=shown_config(locked),
         )
@@ -138,6 +140,12 @@ def filled_of(integration: Integration) -> Filled:
     """What it was filled with, secret settings and credentials opened."""
     secrets = integration.secrets
     return Filled({**integration.config, **secrets.get("config", {})}, dict(secrets.get("credentials", {})))
+
+
+def given_secrets(integration: Integration) -> frozenset[str]:
+    """The names of the credentials and secret settings that are there, for a form that must not show them."""
+    secrets = integration.secrets
+    return frozenset({*secrets.get("credentials", {}), *secrets.get("config", {})})
 
 
 def shown_config(integration: Integration) -> dict[str, Any]:

@@ -42,6 +42,11 @@ def recovered(integration: Integration) -> None:
     )
 
 
+def told(integration: Integration, *, limit: int = 20) -> list[Notice]:
+    """Its incidents as its owners were told of them, newest first: when it broke, when it worked again."""
+    return list(Notice.objects.filter(integration=integration).order_by("-id")[:limit])
+
+
 def _write(integration: Integration, subject: str, text: str) -> None:
     if settings.PUBLIC_URL:
         text += f"\n\n{settings.PUBLIC_URL}/admin/"

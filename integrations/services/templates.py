@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from core.errors import HubError, NotConfigured
+from core.errors import HubError, NotConfigured, UnsupportedOperation
 from integrations.models import Integration
 from integrations.providers.base import TEMPLATES
 from integrations.services import integration_health, integration_use
@@ -24,6 +24,13 @@ def listed(*, workspace: Workspace, type: str) -> Sequence[dict[str, Any]]:
     integration = rows.order_by("-is_site_email_provider", "created_at", "id").first()
     if integration is None or TEMPLATES not in provider_of(integration).capabilities:
         raise NotConfigured("No integration of this type is set up and enabled.")
+    return of(integration)
+
+
+def of(integration: Integration) -> Sequence[dict[str, Any]]:
+    """The same of this one. UnsupportedOperation where its vendor keeps none."""
+    if TEMPLATES not in provider_of(integration).capabilities:
+        raise UnsupportedOperation("This integration keeps no mail templates.")
     try:
         answer = integration_use.provider_for(integration).perform(ACTION, {})
     except HubError as error:

@@ -306,10 +306,10 @@ def test_api_renders_and_forgets_the_key_when_the_server_changes(simulator: Simu
     made = admin.client.post("/api/integrations", body, format="json")
     assert made.status_code == 201, made.content
     path = f"/api/integrations/{made.json()['id']}"
-    given = {"templateId": identity, "data": {"number": 5}, "convertTo": "docx"}
+    given = {"templateId": identity, "data": {"number": 5}, "convertTo": "docx", "entityType": "deal", "entityId": 1}
     answer = admin.client.post(f"{path}/actions/render", given, format="json")
     assert answer.status_code == 200, answer.content
-    assert base64.b64decode(answer.json()["result"]["content"]).startswith(b"PK")
+    assert answer.json()["result"]["document"]["contentType"].endswith("wordprocessingml.document")
     wrong = admin.client.post(f"{path}/actions/render", given | {"convertTo": "exe"}, format="json")
     assert (wrong.status_code, set(wrong.json()["error"]["fields"])) == (400, {"convertTo"})
     moved = admin.client.patch(path, {"config": {"baseUrl": f"{simulator.base_url}/elsewhere"}}, format="json")

@@ -19,8 +19,9 @@ from core.errors import HubError
 from integrations import browser_answers, serializers
 from integrations.models import Connection, Purge
 from integrations.oauth import CONNECTION_PROVIDERS
+from integrations.serializers.discovery import ServersParameters, ServersShape, servers
 from integrations.serializers.purges import PurgeShape, purge
-from integrations.services import connections, disconnecting, oauth_flow, tokens
+from integrations.services import connections, disconnecting, oauth_flow, server_discovery, tokens
 from integrations.tasks import ring, ring_purges
 from workspaces.authentication import caller
 from workspaces.idempotency import idempotent
@@ -176,6 +177,18 @@ class ConnectImap(APIView):
         ring(runs)
         answer = serializers.connection_status(connection)
         return Response(answer, status=status.HTTP_201_CREATED if created else status.HTTP_200_OK)
+
+
+class MailServers(APIView):
+    """Finding the servers of an address."""
+
+    @extend_schema(operation_id="connect_imap_servers", parameters=[ServersParameters], responses=ServersShape)
+    def get(self, request: Request) -> Response:
+        """A proposal for the form of `connections/imap`: from a table of well-known ones, the domain's SRV records, its
+        autoconfig or its mail exchanger, within ten seconds. `foundBy` null: fill the form by hand. Show it to the user
+        before a password is sent there."""
+        asked = valid(ServersParameters, request.query_params)
+        return Response(servers(server_discovery.discover(asked.validated_data["email"])))
 
 
 class ConnectionDetail(APIView):

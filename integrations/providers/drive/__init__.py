@@ -9,6 +9,7 @@ Drive gave out before, so a repetition is refused (409) instead of doubled.
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -26,13 +27,15 @@ from core.errors import (
 )
 from core.http import Response, clean_words, parse_retry_after, request
 from integrations.fields import Field
-from integrations.providers.base import Action, Checked, IntegrationProvider, Pace
+from integrations.providers.base import FILES, Action, Checked, IntegrationProvider, Pace
 from integrations.providers.drive import answers, resumable
+from integrations.records import RemoteFile
 from integrations.token_endpoint import Refusals, TokenAnswer, read_tokens
 
 ROOT = "root"
 """My Drive, to Drive itself."""
 APPS = "application/vnd.google-apps."
+UNTYPED = "application/octet-stream"
 EXPORTS = {
     f"{APPS}document": "application/pdf",
     f"{APPS}presentation": "application/pdf",
@@ -86,7 +89,7 @@ class Drive(IntegrationProvider):
             "Upload a file",
             fields=(
                 Field("fileName", "Name"),
-                Field("contentType", "Type", required=False, default="application/octet-stream"),
+                Field("contentType", "Type", required=False, default=UNTYPED),
                 Field("contentBase64", "Content", kind="base64", required=False, default="", longest=MOST_BYTES),
                 FOLDER_FIELD,
                 Field("fileId", "Id", required=False, help="From an upload of unknown outcome: repeats that one."),
@@ -101,8 +104,26 @@ class Drive(IntegrationProvider):
             ),
             idempotent=True,
         ),
+        Action(
+            "copy_document",
+            "Copy a document there",
+            fields=(Field("documentId", "Document", help="One of this workspace that is ready."), FOLDER_FIELD),
+            help="Of any size, in the background, once.",
+            queued=True,
+        ),
+        Action(
+            "save_document",
+            "Store a file as a document",
+            fields=(
+                Field("fileId", "File"),
+                Field("exportAs", "Type to export to", required=False, help="For Docs, Sheets, Slides and drawings."),
+            ),
+            help="Of any size, in the background. The file becomes a document of an entity.",
+            queued=True,
+            brings=True,
+        ),
     )
-    capabilities: ClassVar[frozenset[str]] = frozenset({"files"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({FILES})
     pace = Pace(units=325_000, window_seconds=60.0)
     refreshes: ClassVar[bool] = True
 
@@ -158,7 +179,7 @@ class Drive(IntegrationProvider):
     def _writes(self) -> str:
         """Why uploads will not work, "" where they will: asking for an id needs a scope that may create files."""
         try:
-            self._new_id()
+            self.new_file_id()
         except ProviderRejected as error:
             return f"Files can be read but not uploaded: {error.message}"
         return ""
@@ -191,7 +212,7 @@ class Drive(IntegrationProvider):
     def perform_upload(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """A new file; the same name twice makes two, as always in Drive."""
         content = base64.b64decode(given.get("contentBase64") or "")
-        kind = str(given.get("contentType") or "application/octet-stream")
+        kind = str(given.get("contentType") or UNTYPED)
         if not MIME_TYPE.fullmatch(kind) or kind.startswith(APPS):
             raise InvalidInput(fields={"contentType": ["This must be a type of bytes, such as application/pdf."]})
         file = self.put(
@@ -206,24 +227,40 @@ class Drive(IntegrationProvider):
 
     def perform_download(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """A file's bytes; a Docs Editors file in the form it is exported to."""
-        identity = str(_checked_id(given["fileId"], "fileId"))
-        file = self._get(f"/files/{identity}", fields=SHOWN, **BOTH)
-        kind = str(file.get("mimeType") or "")
-        if kind.startswith(APPS):
-            kind = str(given.get("exportAs") or EXPORTS.get(kind, ""))
-            content = self._export(identity, kind)
-        else:
-            size = answers.size(file) or 0
-            if size > MOST_BYTES:
-                raise TooLarge(f"The file has {size} bytes; at most {MOST_BYTES} can be answered.")
-            content = b"".join(self.pieces(identity, size))
-            answers.check_whole(content, file)
+        file = self.open_file(given)
+        if (file.size or 0) > MOST_BYTES:
+            raise TooLarge(f"The file has {file.size} bytes; at most {MOST_BYTES} can be answered.")
+        content = b"".join(file.chunks)
         return {
-            "fileName": clean_words(str(file.get("name") or ""), 255),
-            "contentType": kind,
+            "fileName": file.name,
+            "contentType": file.content_type,
             "size": len(content),
             "contentBase64": base64.b64encode(content).decode(),
         }
+
+    def open_file(self, given: Mapping[str, Any]) -> RemoteFile:
+        """`integrations.records.FileStore`."""
+        identity = str(_checked_id(given["fileId"], "fileId"))
+        file = self._get(f"/files/{identity}", fields=SHOWN, **BOTH)
+        name, kind = clean_words(str(file.get("name") or ""), 255), str(file.get("mimeType") or "")
+        if kind.startswith(APPS):
+            kind = str(given.get("exportAs") or EXPORTS.get(kind, ""))
+            return RemoteFile(name, kind, None, (self._export(identity, kind) for _ in range(1)))
+        return RemoteFile(name, kind, answers.size(file) or 0, self._content(identity, file))
+
+    def _content(self, identity: str, file: Mapping[str, Any]) -> Iterator[bytes]:
+        digest = hashlib.md5(usedforsecurity=False)
+        for piece in self.pieces(identity, answers.size(file) or 0):
+            digest.update(piece)
+            yield piece
+        answers.check_whole(digest.hexdigest(), file)
+
+    def send_file(
+        self, read: resumable.Read, size: int, *, name: str, content_type: str, file_id: str, given: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """`integrations.records.FileStore`."""
+        kind = UNTYPED if content_type.startswith(APPS) else content_type
+        return answers.shown(self.put(read, size, name=name, kind=kind, folder=self._folder_id(given), file_id=file_id))
 
     # Bytes
 
@@ -232,7 +269,7 @@ class Drive(IntegrationProvider):
     ) -> dict[str, Any]:
         """A content of `size` bytes as a new file, in chunks. ProviderOutcomeUnknown carries `fileId`, with which a
         repetition makes no second file; after every other error there is none."""
-        identity = file_id or self._new_id()
+        identity = file_id or self.new_file_id()
         metadata = {"id": identity, "name": name, "mimeType": kind, "parents": [folder]}
         for _ in range(2):  # a session that was forgotten is begun anew, once
             response = self._begin(metadata, size)
@@ -325,7 +362,8 @@ class Drive(IntegrationProvider):
         response = self.ask("GET", f"{_origin()}/drive/v3{path}", units=units, params=params)
         return response.json_object()
 
-    def _new_id(self) -> str:
+    def new_file_id(self) -> str:
+        """One that no file has yet; an upload under it is never made twice."""
         ids = self._get("/files/generateIds", count=1, space="drive", type="files").get("ids")
         if not isinstance(ids, list) or not ids or not isinstance(ids[0], str):
             raise ProviderUnavailable("Google Drive gave no id for a new file.")

@@ -1,4 +1,4 @@
-"""The console's pages of connections and their runs.
+"""The console's pages of connections; `connecting` has those that make one.
 
 An owner or admin sees that a member's account is connected, how it stands and what the provider says, and may sync it,
 pause it or disconnect it; never its credential, and never its mail (threat 18).
@@ -6,30 +6,31 @@ pause it or disconnect it; never its credential, and never its mail (threat 18).
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
-from django.contrib import admin, messages
+from django import forms
+from django.contrib import admin
 from django.db.models import Prefetch, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET
 from unfold.decorators import display
 from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldBooleanWidget
 
-from core.admin import ScopedAdmin, scoped_action
-from core.errors import HubError
-from core.work import WorkStatus
-from integrations import browser_answers
+from core.admin import scoped_action
+from integrations.admin.connecting import Connecting
+from integrations.admin.runs import duration_words, progress_words
 from integrations.models import Connection, ConnectionStatus, SyncRun
 from integrations.oauth import CONNECTION_PROVIDERS
-from integrations.services import capabilities, connections, disconnecting, oauth_flow, standing
-from integrations.tasks import ring
-from workspaces.models import User, Workspace
+from integrations.services import capabilities, connections, disconnecting, standing, tokens
+from integrations.services.standing import SyncStatus
+from integrations.tasks import ring, ring_purges
+from workspaces.admin.looks import by
 
 COLOURS = {
     ConnectionStatus.ACTIVE: "success",
@@ -52,33 +53,33 @@ WHAT_NEXT = {
     ConnectionStatus.NEEDS_REAUTH: "Its user has to connect the account again; nobody else can.",
     ConnectionStatus.DISCONNECTED: "Its mail is kept. Connect the account again to go on.",
 }
-RUN_COLOURS = {
-    WorkStatus.QUEUED: "info",
-    WorkStatus.RUNNING: "info",
-    WorkStatus.DONE: "success",
-    WorkStatus.FAILED: "danger",
-}
+LOST = (ConnectionStatus.NEEDS_REAUTH, ConnectionStatus.DISCONNECTED)
 LINE_BREAK = mark_safe("<br>")
+REFRESH_BUSY, REFRESH_QUIET = 2, 15
+"""Seconds between two looks at how far a sync is."""
 
 
-class ReadOnlyAdmin(ScopedAdmin):
-    """Looked at and acted upon, never edited in a form."""
+class DisconnectForm(BaseDialogForm):
+    """Asks whether what was synced goes too."""
 
-    can_add = False
-    can_change = False
-    can_delete = False
+    purge = forms.BooleanField(
+        label="Delete its mail, calendars and links here too. This cannot be undone.",
+        required=False,
+        widget=UnfoldBooleanWidget,
+    )
 
 
 @admin.register(Connection)
-class ConnectionAdmin(ReadOnlyAdmin):
-    """Accounts of the workspace's members."""
+class ConnectionAdmin(Connecting):
+    """Accounts of the workspace's members; a member's own."""
 
+    owner_path = "user"
     list_display = ("account_email", "provider_name", "user", "state", "progress", "last_synced_at", "words")
     list_filter = ("provider", "needs_reauth", "paused")
     list_select_related = ("user", "workspace")
     search_fields = ("account_email", "display_name", "user__email")
     ordering = ("account_email",)
-    actions_detail = ("sync_now", "pause", "resume", "disconnect")
+    actions_detail = ("sync_now", "pause", "resume", "refresh", "disconnect")
     fieldsets = (
         (None, {"fields": ("account_email", "display_name", "provider_name", "user", "workspace", "visibility")}),
         (
@@ -93,35 +94,42 @@ class ConnectionAdmin(ReadOnlyAdmin):
         "created_at", "updated_at",
     )  # fmt: skip
 
-    list_before_template = "integrations/connect_buttons.html"
+    list_before_template = "integrations/console/connections_head.html"
+    change_form_before_template = "integrations/console/connection.html"
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """With a button per provider that is set up here; whoever connects, connects an account of their own."""
-        providers = [CONNECTION_PROVIDERS.get(key) for key in CONNECTION_PROVIDERS]
-        buttons = {
-            "connectable": [provider for provider in providers if provider.oauth and provider.configured()],
-            "connect_to": list(Workspace.objects.filter(memberships__user=_by(request))),
+        """With the ways to connect; whoever connects, connects an account of their own."""
+        return super().changelist_view(request, {**self.ways(request), **(extra_context or {})})
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """With how far its syncs are, which keeps itself fresh, and for its own user the way to connect it again."""
+        connection: Connection | None = self._find(request, object_id)
+        if connection is None:
+            return super().change_view(request, object_id, form_url, extra_context)
+        shown = {
+            **standing_context(connection),
+            "live": self._address("progress", connection.pk),
+            "own": connection.user_id == by(request).pk,
+            "reconnect": self._address("reconnect", connection.pk),
+            "reconnect_variant": "primary" if connection.status in LOST else "default",
         }
-        return super().changelist_view(request, {**buttons, **(extra_context or {})})
+        return super().change_view(request, object_id, form_url, {**shown, **(extra_context or {})})
 
     def get_urls(self) -> list[URLPattern]:
-        connect = self.admin_site.admin_view(self.connect)
-        path_ = path("connect/<str:provider>/<uuid:workspace_id>", connect, name="integrations_connection_connect")
-        return [path_, *super().get_urls()]
+        progress = path(
+            "<uuid:object_id>/progress",
+            self.admin_site.admin_view(self.progress_view),
+            name="integrations_connection_progress",
+        )
+        return [progress, *self.connecting_urls(), *super().get_urls()]
 
-    @method_decorator(require_POST)
-    def connect(self, request: HttpRequest, provider: str, workspace_id: uuid.UUID) -> HttpResponse:
-        """Begin a consent flow for the caller; the cookie binds it to this browser."""
-        workspace = get_object_or_404(Workspace, memberships__user=_by(request), pk=workspace_id)
-        back = reverse(f"{self.admin_site.name}:integrations_connection_changelist")
-        try:
-            started = oauth_flow.begin(
-                user=_by(request), workspace=workspace, provider=provider, browser=True, back_to=back
-            )
-        except HubError as error:
-            messages.error(request, error.message)
-            return HttpResponseRedirect(back)
-        return browser_answers.to_consent(started)
+    @method_decorator(require_GET)
+    def progress_view(self, request: HttpRequest, object_id: object) -> HttpResponse:
+        """The part of a connection's page that says how far its syncs are."""
+        connection: Connection = self.object_for_action(request, object_id)
+        return TemplateResponse(request, "integrations/console/progress.html", standing_context(connection))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
         under_way = Prefetch("runs", queryset=SyncRun.objects.active(), to_attr="under_way")
@@ -172,82 +180,58 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
     @scoped_action(description="Sync now", confirm="Fetches what is new. One under way goes on.", icon="sync")
     def sync_now(self, request: HttpRequest, obj: Connection, form: BaseDialogForm) -> str:
-        runs = connections.sync_now(obj, type="all", by=_by(request))
+        runs = connections.sync_now(obj, type="all", by=by(request))
         ring(runs)
         return "The sync has begun." if runs else "There is nothing to sync here."
 
     @scoped_action(description="Pause", confirm="No more syncs until it is resumed.", icon="pause", submit="Pause")
     def pause(self, request: HttpRequest, obj: Connection, form: BaseDialogForm) -> str:
-        connections.update(obj, changes={"paused": True}, by=_by(request))
+        connections.update(obj, changes={"paused": True}, by=by(request))
         return f"{obj.account_email} is paused."
 
     @scoped_action(description="Resume", confirm="Syncs go on.", icon="play_arrow", submit="Resume")
     def resume(self, request: HttpRequest, obj: Connection, form: BaseDialogForm) -> str:
-        ring(connections.update(obj, changes={"paused": False}, by=_by(request)))
+        ring(connections.update(obj, changes={"paused": False}, by=by(request)))
         return f"{obj.account_email} goes on."
 
     @scoped_action(
+        description="Refresh access",
+        confirm="Asks the provider for a new access token now, which shows whether its grant is still good.",
+        icon="key",
+        submit="Refresh",
+    )
+    def refresh(self, request: HttpRequest, obj: Connection, form: BaseDialogForm) -> str:
+        tokens.access_token(obj, force=True)
+        return "The access is good."
+
+    @scoped_action(
         description="Disconnect",
-        confirm="The access is revoked at the provider where it can be and forgotten here. Synced mail is kept.",
+        confirm="The access is revoked at the provider where it can be and forgotten here. Synced mail is kept, unless "
+        "you say otherwise.",
         icon="link_off",
+        form_class=DisconnectForm,
         submit="Disconnect",
     )
     def disconnect(self, request: HttpRequest, obj: Connection, form: BaseDialogForm) -> str:
-        disconnecting.disconnect(obj, purge=False, by=_by(request))
-        return f"{obj.account_email} is disconnected."
+        purge = disconnecting.disconnect(obj, purge=form.cleaned_data["purge"], by=by(request))
+        ring_purges([purge] if purge else [])
+        also = ", and what was synced is being deleted" if purge else ""
+        return f"{obj.account_email} is disconnected{also}."
 
 
-@admin.register(SyncRun)
-class SyncRunAdmin(ReadOnlyAdmin):
-    """What was synced, when, and what went wrong."""
-
-    workspace_path = "connection__workspace"
-    list_display = (
-        "created_at", "connection", "type", "state", "trigger", "finished_at", "added", "changed", "removed", "words",
-    )  # fmt: skip
-    list_filter = ("type", "status", "trigger")
-    list_select_related = ("connection",)
-    search_fields = ("connection__account_email", "error_code")
-    ordering = ("-created_at", "-id")
-    fields = (
-        "connection", "type", "trigger", "state_words", "progress", "attempts", "added", "changed", "removed", "words",
-        "created_at", "started_at", "finished_at", "next_attempt_at", "lease_until",
-    )  # fmt: skip
-    readonly_fields = ("state_words", "progress", "words", "created_at")
-
-    @display(description="status", ordering="status", label=RUN_COLOURS)
-    def state(self, run: SyncRun) -> tuple[str, str]:
-        return WorkStatus(run.status), WorkStatus(run.status).label
-
-    @display(description="status")
-    def state_words(self, run: SyncRun) -> str:
-        """For the page of one run."""
-        return self.state(run)[1]
-
-    @display(description="progress")
-    def progress(self, run: SyncRun) -> str:
-        return progress_words(run)
-
-    @display(description="error")
-    def words(self, run: SyncRun) -> str:
-        return f"{run.error_message} ({run.error_code})" if run.error_code else "–"
+def standing_context(connection: Connection) -> dict[str, Any]:
+    """How far each kind of sync is, and how soon to look again."""
+    standings = standing.of(connection)
+    busy = any(sync.status in standing.UNDER_WAY for sync in standings.values())
+    parts = [_part(name, sync) for name, sync in standings.items() if sync.status != SyncStatus.UNAVAILABLE]
+    return {"parts": parts, "refresh_seconds": REFRESH_BUSY if busy else REFRESH_QUIET}
 
 
-def progress_words(run: SyncRun) -> str:
-    """`email: 1,200 of 5,000 (24 %), about 3 min left`."""
-    if not run.total:
-        return f"{run.type}: {run.get_status_display().lower()}, {run.done:,} done"
-    share = min(100, 100 * run.done // run.total)
-    left = _duration(run.eta_seconds())
-    return f"{run.type}: {run.done:,} of {run.total:,} ({share} %){f', about {left} left' if left else ''}"
-
-
-def _duration(seconds: int | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds < 90:
-        return f"{seconds} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _part(name: str, sync: standing.SyncStanding) -> dict[str, Any]:
+    run = sync.run if sync.status in standing.UNDER_WAY else None
+    share = min(100, 100 * run.done // run.total) if run is not None and run.total else None
+    left = duration_words(sync.eta_seconds)
+    return {"name": name.title(), "state": sync.status.label, "share": share, "left": left, "words": sync_words(sync)}
 
 
 def sync_words(sync: standing.SyncStanding) -> str:
@@ -264,10 +248,3 @@ def sync_words(sync: standing.SyncStanding) -> str:
     words += [f"held back: {reason}" for reason in sync.held]
     words += [f"{trouble.folder} does not sync: {trouble.problem}" for trouble in sync.troubles]
     return " · ".join(words)
-
-
-def _by(request: HttpRequest) -> User:
-    """Who acts; the site lets nobody else in."""
-    if not isinstance(request.user, User):
-        raise TypeError("The console has no anonymous pages.")
-    return request.user
