@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.work import WorkRow
 from email_logs import tasks
@@ -11,6 +11,10 @@ from email_logs.models import EmailLogMirror
 from email_logs.serializers import mirrors
 from email_logs.services import mirroring
 from integrations.models import Integration
+from integrations.providers.base import Action
+
+if TYPE_CHECKING:
+    from workspaces.models import User
 
 
 class MirrorAction:
@@ -18,7 +22,7 @@ class MirrorAction:
 
     shown_as = "mirror"
 
-    def start(self, *, integration: Integration) -> EmailLogMirror:
+    def start(self, *, integration: Integration, action: Action, given: Mapping[str, Any], by: User) -> EmailLogMirror:
         return mirroring.start(integration=integration)
 
     def ring(self, work: WorkRow) -> None:

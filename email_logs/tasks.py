@@ -7,13 +7,13 @@ import logging
 import uuid
 from functools import partial
 
-from celery import shared_task
+from celery import Task, shared_task
 from django.conf import settings
 from django.db import transaction
 from django.dispatch import receiver
 from kombu.exceptions import OperationalError
 
-from email_logs.services import days, delivery_events, erasing, following, keeping, mirroring, outgoing
+from email_logs.services import days, delivery_events, erasing, exports, following, keeping, mirroring, outgoing
 from workspaces.services import periodic
 
 logger = logging.getLogger("patchbay.send")
@@ -30,6 +30,7 @@ def follow() -> None:
     if periodic.take_slot(task="email_logs.follow", period_seconds=FOLLOW_SECONDS):
         days.count_changed()
         keeping.forget_old()
+        exports.forget_old()
         delivery_events.join_left()
 
 
@@ -75,53 +76,57 @@ def tick_mail() -> None:
         _send_soon(table_id)
 
 
-# --- erasures and mirrors -----------------------------------------------------------------------------------------
+# --- erasures, mirrors, exports -----------------------------------------------------------------------------------
 
 
 def ring_erasure(erasure_id: object) -> None:
     """Wake a worker for it once the transaction is through."""
-    transaction.on_commit(partial(_wake_erasure, erasure_id))
+    transaction.on_commit(partial(_ring, run_erasure, erasure_id))
 
 
-def _wake_erasure(erasure_id: object) -> None:
+def ring_mirror(mirror_id: object) -> None:
+    """Wake a worker for it once the transaction is through."""
+    transaction.on_commit(partial(_ring, run_mirror, mirror_id))
+
+
+def ring_export(export_id: object) -> None:
+    """Wake a worker for it once the transaction is through."""
+    transaction.on_commit(partial(_ring, run_export, export_id))
+
+
+def _ring(task: Task[..., None], work_id: object) -> None:
     try:
-        run_erasure.delay(str(erasure_id))
+        task.delay(str(work_id))
     except (OperationalError, OSError):
-        logger.warning("the broker is away; the tick will ring erasure %s", erasure_id)
+        logger.warning("the broker is away; the tick will ring %s %s", task.name, work_id)
 
 
 @shared_task(name="email_logs.tasks.run_erasure")
 def run_erasure(erasure_id: str) -> None:
     """A slice of an erasure; ring again while there is more."""
     if erasing.work(erasure_id):
-        _wake_erasure(erasure_id)
-
-
-def ring_mirror(mirror_id: object) -> None:
-    """Wake a worker for it once the transaction is through."""
-    transaction.on_commit(partial(_wake_mirror, mirror_id))
-
-
-def _wake_mirror(mirror_id: object) -> None:
-    try:
-        run_mirror.delay(str(mirror_id))
-    except (OperationalError, OSError):
-        logger.warning("the broker is away; the tick will ring mirror %s", mirror_id)
+        _ring(run_erasure, erasure_id)
 
 
 @shared_task(name="email_logs.tasks.run_mirror")
 def run_mirror(mirror_id: str) -> None:
     """A slice of a mirror; ring again while there is more."""
     if mirroring.work(mirror_id):
-        _wake_mirror(mirror_id)
+        _ring(run_mirror, mirror_id)
+
+
+@shared_task(name="email_logs.tasks.run_export")
+def run_export(export_id: str) -> None:
+    """A slice of an export; ring again while there is more."""
+    if exports.work(export_id):
+        _ring(run_export, export_id)
 
 
 @shared_task(name="email_logs.tasks.tick_mirrors")
 def tick_mirrors() -> None:
-    """Begin the mirrors that are behind; ring those and the erasures that nobody works on."""
+    """Begin the mirrors that are behind; ring those, the erasures and the exports that nobody works on."""
     if periodic.take_slot(task="email_logs.mirrors", period_seconds=2 * settings.SYNC_TICK_SECONDS):
         mirroring.start_due()
-        for mirror_id in mirroring.due():
-            _wake_mirror(mirror_id)
-        for erasure_id in erasing.due():
-            _wake_erasure(erasure_id)
+        for task, ids in ((run_mirror, mirroring.due()), (run_erasure, erasing.due()), (run_export, exports.due())):
+            for work_id in ids:
+                _ring(task, work_id)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from email_logs.views import days, hooks, personal_data, sending, suppressions, tables
+from email_logs.views import days, exports, hooks, personal_data, sending, suppressions, tables
 
 app_name = "email-logs"
 
@@ -21,4 +21,7 @@ urlpatterns = [
     path("tables/<str:table_id>/rows", tables.Rows.as_view(), name="rows"),
     path("tables/<str:table_id>/rows/<str:row_id>", tables.RowDetail.as_view(), name="row"),
     path("tables/<str:table_id>/export", tables.Export.as_view(), name="export"),
+    path("tables/<str:table_id>/exports", exports.Exports.as_view(), name="exports"),
+    path("tables/<str:table_id>/exports/<str:log_export_id>", exports.ExportDetail.as_view(), name="export-detail"),
+    path("tables/<str:table_id>/exports/<str:log_export_id>/content", exports.ExportContent.as_view(), name="content"),
 ]

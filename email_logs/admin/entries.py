@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -23,12 +22,14 @@ from unfold.views import ChangeList
 from core.admin import sees_all
 from core.api.pagination import MAX_PAGE, PageQuery
 from core.errors import HubError
+from email_logs.admin.asked import filters_of
 from email_logs.admin.looks import COLOURS, ReadOnlyAdmin, by, name_of
 from email_logs.admin.tables import export_links
 from email_logs.columns import STATUSES
+from email_logs.files import FORMATS
 from email_logs.models import EmailLogEntry, EmailLogTable
-from email_logs.services import exporting, history, reading
-from email_logs.services.reading import Filters, RowsQuery
+from email_logs.services import exporting, exports, history, reading
+from email_logs.services.reading import RowsQuery
 from email_logs.services.visibility import sight
 from email_logs.sources import SOURCES
 from email_logs.states import State, status_word
@@ -136,22 +137,6 @@ class EntryList(ChangeList):
         return row.entry
 
 
-def filters_of(request: HttpRequest) -> Filters:
-    """What the address of the page asks for; what makes no sense is left out."""
-    given = {name: request.GET.get(name, "").strip() for name in ("status", "state", "source", "q")}
-    known = {"status": STATUSES, "state": State.values, "source": SOURCES}
-    narrowed = {name: given[name] for name, values in known.items() if given[name] in values}
-    since, until = (_midnight(request.GET.get(f"sent_at_{end}", "")) for end in ("from", "to"))
-    return Filters(**narrowed, since=since, until=until and until + timedelta(days=1), q=given["q"])
-
-
-def _midnight(text: str) -> datetime | None:
-    try:
-        return datetime.combine(date.fromisoformat(text), time(), UTC)
-    except ValueError:
-        return None
-
-
 @admin.register(EmailLogEntry)
 class EmailLogEntryAdmin(ReadOnlyAdmin):
     """One log at a time, newest first."""
@@ -222,20 +207,23 @@ class EmailLogEntryAdmin(ReadOnlyAdmin):
         ]
 
     def export(self, request: HttpRequest, table_id: uuid.UUID, format: str) -> Any:
-        """The rows the list shows, all of them, as a file."""
+        """The rows the list shows, all of them, as a file: at once where they are few, else asked about first."""
         log = self.logs(request).filter(pk=table_id).first()
-        if log is None or format not in exporting.FORMATS:
+        if log is None or format not in FORMATS:
             raise Http404
+        asked = filters_of(request)
         try:
-            made = exporting.export(
-                table=log, by=by(request), filters=filters_of(request), oldest_first=False, format=format
-            )
+            if not exports.is_small(table=log, by=by(request), filters=asked):
+                address = reverse(
+                    f"{self.admin_site.name}:email_logs_emaillogtable_begin_export", args=(log.pk, format)
+                )
+                return HttpResponseRedirect(f"{address}?{request.GET.urlencode()}")
+            made = exporting.export(table=log, by=by(request), filters=asked, oldest_first=False, format=format)
         except HubError as error:
             messages.error(request, error.message)
             address = reverse(f"{self.admin_site.name}:email_logs_emaillogentry_changelist")
             return HttpResponseRedirect(f"{address}?{LOG}={log.pk}")
-        headers = {"Content-Disposition": f'attachment; filename="{made.file_name}"'}
-        return StreamingHttpResponse(made.chunks, content_type=made.content_type, headers=headers)
+        return StreamingHttpResponse(made.chunks, content_type=made.content_type, headers=made.headers)
 
     # What is shown
 

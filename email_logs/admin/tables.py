@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from django.contrib import admin
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from email_logs.admin.looks import ReadOnlyAdmin, bars, name_of
+from email_logs.admin.exports import Exporting
+from email_logs.admin.looks import bars, name_of
+from email_logs.files import FORMATS
 from email_logs.models import EmailLogDay, EmailLogTable
 from email_logs.services import days
 from email_logs.states import STATUS_WORDS
@@ -21,7 +23,7 @@ SHOWN_DAYS = 30
 
 
 @admin.register(EmailLogTable)
-class EmailLogTableAdmin(ReadOnlyAdmin):
+class EmailLogTableAdmin(Exporting):
     """Logs, also of providers that are disabled or deleted."""
 
     list_display = ("shown_name", "provider", "lately", "failed", "created_at", "entries")
@@ -31,6 +33,9 @@ class EmailLogTableAdmin(ReadOnlyAdmin):
     ordering = ("created_at", "id")
     fields = ("shown_name", "provider", "workspace", "last_days", "about", "entries", "export", "created_at")
     readonly_fields = ("shown_name", "last_days", "about", "entries", "export")
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*self.exporting_urls(), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[EmailLogTable]:
         since = datetime.now(UTC).date() - timedelta(days=SHOWN_DAYS)
@@ -84,6 +89,8 @@ def export_links(site: str, table: EmailLogTable, query: str) -> SafeString:
             f"?{query}" if query else "",
             format.upper(),
         )
-        for format in ("csv", "xlsx")
+        for format in FORMATS
     ]
-    return format_html("{}{}", *links)
+    kept = reverse(f"{site}:email_logs_emaillogtable_exports", args=(table.pk,))
+    shown = format_html('<a class="text-primary-600 dark:text-primary-500 underline" href="{}">Exports</a>', kept)
+    return format_html("{}{}{}", *links, shown)

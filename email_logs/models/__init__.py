@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from email_logs.models.entry import DeliveryEvent, EmailLogDay, EmailLogEntry, EmailLogTable
 from email_logs.models.erasure import PersonalDataErasure
+from email_logs.models.export import EmailLogExport, ExportChunk
 from email_logs.models.follower import DayCount
 from email_logs.models.mirror import EmailLogMirror
 from email_logs.models.outgoing import OutgoingEmail
@@ -18,8 +19,10 @@ __all__ = (
     "DeliveryEvent",
     "EmailLogDay",
     "EmailLogEntry",
+    "EmailLogExport",
     "EmailLogMirror",
     "EmailLogTable",
+    "ExportChunk",
     "OutgoingEmail",
     "PersonalDataErasure",
     "Suppression",

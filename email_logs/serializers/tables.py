@@ -11,9 +11,9 @@ from core.api.pagination import PageParameters
 from core.api.serializers import AnyField, CamelSerializer, IsoDateTimeField, wire_time
 from core.errors import InvalidInput
 from email_logs.columns import COLUMNS, DATE, NUMBER, STATUSES, STORED, TEXT, cells
+from email_logs.files import FORMATS
 from email_logs.models import EmailLogTable
 from email_logs.services.asking import MAX_QUERY
-from email_logs.services.exporting import FORMATS
 from email_logs.services.history import Step
 from email_logs.services.reading import Filters, Row, RowsQuery
 from email_logs.sources import SOURCES

@@ -25,7 +25,7 @@ from core.crypto import seal_for
 from core.errors import LeaseLost
 from core.work import ACTIVE, WorkStatus, backoff_seconds
 from email_logs.models import DeliveryEvent, EmailLogEntry, OutgoingEmail, PersonalDataErasure, Suppression
-from email_logs.services import days, letters, personal_data
+from email_logs.services import days, exports, letters, personal_data
 from email_logs.services.following import START, Place
 from email_logs.services.marks import mark_of
 from email_logs.services.personal_data import ERASED, PEOPLE, RECIPIENTS, is_of, split, tables_of
@@ -106,6 +106,7 @@ def _go_on(erasure: PersonalDataErasure, address: str, deadline: float) -> bool:
         erasure.hold(lease_seconds=LEASE_SECONDS, suppressions=marked)
         erasure.finish(address=None, total=F("done"))
         found = {name: getattr(erasure, name) for name in ("entries", "events", "mails", "suppressions")}
+        found["exports"] = exports.end_all(workspace=erasure.workspace)
         audit.record(
             by=None, workspace=erasure.workspace, action="personal_data.erasure_finished", target=erasure,
             changes={"address": erasure.mark, **found},

@@ -63,6 +63,8 @@ def adopt_restored() -> int:
     done = 0
     for table_id in EmailLogTable.objects.order_by("pk").values_list("pk", flat=True):
         foreign = EmailLogEntry.objects.filter(table_id=table_id, transaction__gte=now_in_sql(NEXT_TO_COME))
+        # What a caller's transaction wrote, this one too, counts as yet to come until another one after it has ended.
+        foreign = foreign.exclude(transaction=WRITING_TRANSACTION)
         while ids := list(foreign.order_by("transaction", "id").values_list("pk", flat=True)[:CHUNK]):
             done += EmailLogEntry.objects.filter(pk__in=ids).update(transaction=WRITING_TRANSACTION)
     return done

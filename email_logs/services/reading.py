@@ -7,7 +7,7 @@ Called by the API and by exports. Promised: cost follows the page asked for (`se
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -43,6 +43,18 @@ class Filters:
     since: datetime | None = None
     until: datetime | None = None
     q: str = ""
+
+    @property
+    def given(self) -> dict[str, str]:
+        """Those that narrow something, as text."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value if isinstance(value, str) else value.isoformat() for name, value in values.items() if value}
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> Filters:
+        """Those of `given`."""
+        times = {name: datetime.fromisoformat(given[name]) for name in ("since", "until") if name in given}
+        return cls(**{**given, **times})  # type: ignore[arg-type]  # the others are texts
 
     @property
     def states(self) -> frozenset[State] | None:
@@ -94,6 +106,11 @@ def one(*, table: EmailLogTable, user: User, row_id: object) -> Row:
     if seen.mailboxes is not None and entry.connection_id not in seen.mailboxes:
         raise NotFound
     return _shown([entry], seen)[0]
+
+
+def about(wanted: Wanted, *, most: int) -> int:
+    """How many rows there are, about; where words narrow them no further than `most`."""
+    return searching.counted(wanted, most=most) if wanted.document else _total(wanted, end=0, known=None)[0]
 
 
 def wanted_of(table: EmailLogTable, seen: Sight, filters: Filters, *, oldest_first: bool = False) -> Wanted | None:

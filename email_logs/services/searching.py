@@ -21,6 +21,8 @@ from email_logs.states import FAILED_WORD, STATUS_WORDS
 
 RECENT = 2_000
 """So many are looked at before the word index: a source or a word that is frequent fills its page there."""
+DENSE = 10
+"""One in so many of the nearest: then the next ones are looked at one by one too."""
 _ALWAYS = {"since": "-infinity", "until": "infinity"}
 _NEWEST_FIRST, _OLDEST_FIRST = "sent_at DESC, id DESC", "sent_at ASC, id ASC"
 _FAILED = f"state IN ({', '.join(repr(state.value) for state in sorted(STATUS_WORDS[FAILED_WORD]))})"
@@ -86,6 +88,22 @@ def places(wanted: Wanted, *, offset: int, count: int) -> Sequence[Place]:
         return hits[offset:]
     rows = _walk(wanted, last, _WALK, max(offset - len(hits), 0), offset + count - len(hits))
     return [*hits[offset:], *(Place(*row) for row in rows)]
+
+
+def stretch(wanted: Wanted, count: int) -> tuple[Sequence[Place], Place | None]:
+    """The next places, at most `count`, and the place from which to go on; None at the end. Walking all that is wanted
+    reads each entry about once: those that lie close are looked at one by one, however many a day has, and the word
+    index leads only over stretches where they are rare."""
+    if not wanted.document:
+        found = places(wanted, offset=0, count=count)
+        return found, found[-1] if len(found) == count else None
+    hits, last = _nearest(wanted, count)
+    if last is None:
+        return hits, hits[-1] if len(hits) == count else None
+    if len(hits) * DENSE >= RECENT:
+        return hits, last
+    more = [Place(*row) for row in _walk(wanted, last, _WALK, 0, count)]
+    return [*hits, *more], more[-1] if len(more) == count else None
 
 
 def counted(wanted: Wanted, *, most: int) -> int:

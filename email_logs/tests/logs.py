@@ -42,6 +42,18 @@ def entries(table: EmailLogTable, count: int, **columns: Any) -> list[EmailLogEn
     return [entry(table, number, **columns) for number in range(count)]
 
 
+def many(table: EmailLogTable, count: int) -> None:
+    """So many delivered mails, at once."""
+    EmailLogEntry.objects.bulk_create(
+        [
+            EmailLogEntry(workspace=table.workspace, table=table, to=f"person{n}@example.com", sender="a@b.example",
+                          subject=f"Letter {n} {'x' * 100}", state=State.DELIVERED, message_id=f"id-{n}")
+            for n in range(count)
+        ],
+        batch_size=5_000,
+    )  # fmt: skip
+
+
 def rows(actor: Actor, table: EmailLogTable, **query: Any) -> dict[str, Any]:
     """A page of rows."""
     answer = actor.client.get(f"{API}/{table.pk}/rows", query)

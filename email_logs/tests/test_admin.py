@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from core.ids import uuid7
-from email_logs.admin.entries import filters_of
+from email_logs.admin.asked import filters_of
 from email_logs.models import DeliveryEvent, EmailLogEntry, EmailLogMirror, EmailLogTable, OutgoingEmail, Suppression
 from email_logs.services import days, tables
 from email_logs.services.marks import MARK

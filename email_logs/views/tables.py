@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 from core.api.negotiation import AnyAccept
 from core.api.pagination import PageParameters, paged_query, paged_shape, paginate
 from core.api.serializers import valid
+from email_logs.files import FORMATS
 from email_logs.models import EmailLogTable
 from email_logs.serializers import tables as wire
 from email_logs.services import exporting, reading, tables
@@ -92,9 +93,7 @@ class Export(APIView):
     @extend_schema(
         operation_id="table_export",
         parameters=[wire.ExportParameters],
-        responses={
-            (200, form.content_type): OpenApiResponse(OpenApiTypes.BINARY) for form in exporting.FORMATS.values()
-        },
+        responses={(200, form.content_type): OpenApiResponse(OpenApiTypes.BINARY) for form in FORMATS.values()},
     )
     def get(self, request: Request, table_id: str) -> StreamingHttpResponse:
         """The 13 columns, narrowed as the rows are; cells that a spreadsheet would take for formulas are made text. An
@@ -107,9 +106,4 @@ class Export(APIView):
             oldest_first=asked.oldest_first,
             format=asked.validated_data["format"],
         )
-        headers = {
-            "Content-Disposition": f'attachment; filename="{made.file_name}"',
-            "Cache-Control": "private, no-store",
-            **({"Content-Length": str(made.size)} if made.size is not None else {}),
-        }
-        return StreamingHttpResponse(made.chunks, content_type=made.content_type, headers=headers)
+        return StreamingHttpResponse(made.chunks, content_type=made.content_type, headers=made.headers)
