@@ -47,4 +47,9 @@ urlpatterns = [
         views.AttachmentDownload.as_view(),
         name="email-attachment",
     ),
+    path(
+        "email/<str:email_id>/attachments/<str:attachment_id>/save",
+        views.AttachmentSave.as_view(),
+        name="email-attachment-save",
+    ),
 ]

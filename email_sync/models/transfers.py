@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from core.ids import uuid7
-from core.work import WorkRow
+from core.work_files import FilePiece, FileWork
 from integrations.models import Connection
 
 
@@ -18,7 +18,7 @@ class TransferKind(models.TextChoices):
     IMPORT = "import"
 
 
-class MailTransfer(WorkRow):
+class MailTransfer(FileWork):
     """The work of one export or import. Its file is in `TransferChunk`s, so that any worker on any machine can go on
     with it, a chunk commits together with the place it ends at, and a purge of the connection covers it."""
 
@@ -27,9 +27,6 @@ class MailTransfer(WorkRow):
     kind = models.CharField(max_length=10, choices=TransferKind.choices)
     received = models.BooleanField(default=True)
     """False while an upload comes in."""
-    size = models.PositiveBigIntegerField(default=0)
-    """Bytes of the file so far."""
-    chunks = models.PositiveIntegerField(default=0)
     position = models.TextField(blank=True, default="")
     """Export: remote id of the last message written."""
     offset = models.PositiveBigIntegerField(default=0)
@@ -45,8 +42,6 @@ class MailTransfer(WorkRow):
     refused = models.PositiveIntegerField(default=0)
     problems = models.JSONField(default=list)
     """[[number of the message, reason], …], the first hundred."""
-    expires_at = models.DateTimeField(null=True)
-    """When the file of a finished export goes."""
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -57,14 +52,10 @@ class MailTransfer(WorkRow):
         )
 
 
-class TransferChunk(models.Model):
+class TransferChunk(FilePiece):
     """A piece of a transfer's file."""
 
-    id = models.BigAutoField(primary_key=True)
     transfer = models.ForeignKey(MailTransfer, on_delete=models.CASCADE, related_name="pieces", db_index=False)
-    number = models.PositiveIntegerField()
-    """From 0. Of an upload every chunk but the last has the same size."""
-    data = models.BinaryField()
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("transfer", "number"), name="transferchunk_one_per_number"),)

@@ -16,6 +16,7 @@ from email_sync.composing import OutgoingAttachment
 from email_sync.models import Alias, Bounce, Submission, SubmissionStage
 from email_sync.records import Address
 from email_sync.services.aliases import MAX_ALIASES
+from email_sync.services.enclosing import Enclosure, File
 from email_sync.services.sending import Letter
 from entities.serializers import EntityIdField, EntityTypeField
 
@@ -75,17 +76,27 @@ def alias(row: Alias) -> dict[str, Any]:
 
 
 class AttachmentBody(CamelSerializer):
-    """A file that comes with the request."""
+    """A file that comes with the request, or a document of the workspace."""
 
-    file_name = serializers.CharField(max_length=255)
-    content_type = serializers.CharField(max_length=255, default="application/octet-stream")
-    content_base64 = serializers.CharField(trim_whitespace=False)
+    document_id = serializers.UUIDField(required=False, help_text="A document that is ready: it alone.")
+    file_name = serializers.CharField(max_length=255, required=False)
+    content_type = serializers.CharField(max_length=255, required=False, help_text="Default: application/octet-stream.")
+    content_base64 = serializers.CharField(trim_whitespace=False, required=False)
 
     def validate_content_base64(self, value: str) -> bytes:
         try:
             return base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):
             raise serializers.ValidationError("This is not base64.") from None
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """One of the two."""
+        if "document_id" in attrs and len(attrs) > 1:
+            raise serializers.ValidationError({"documentId": "Give documentId alone, or a file."})
+        for name, wire in (("file_name", "fileName"), ("content_base64", "contentBase64")):
+            if "document_id" not in attrs and name not in attrs:
+                raise serializers.ValidationError({wire: "Give fileName and contentBase64, or documentId."})
+        return attrs
 
 
 class LeaveBody(CamelSerializer):
@@ -135,13 +146,20 @@ class SendBody(LeaveBody):
     def letter(self, idempotency_key: str) -> Letter:
         """The checked mail. The request's key goes along, so that even our own crash sends nothing twice."""
         given = dict(self.validated_data)
-        given["attachments"] = files(given.get("attachments", []))
+        given["files"] = files(given.pop("attachments", []))
         return Letter(**given, idempotency_key=idempotency_key)
 
 
-def files(given: list[dict[str, Any]]) -> list[OutgoingAttachment]:
-    """The files of a checked body."""
-    return [OutgoingAttachment(item["file_name"], item["content_type"], item["content_base64"]) for item in given]
+def files(given: list[dict[str, Any]]) -> list[File]:
+    """The files of a checked body, in its order."""
+    return [_file(item, number) for number, item in enumerate(given)]
+
+
+def _file(item: dict[str, Any], number: int) -> File:
+    if "document_id" in item:
+        return Enclosure(item["document_id"], f"attachments.{number}.documentId")
+    kind = item.get("content_type", "application/octet-stream")
+    return OutgoingAttachment(item["file_name"], kind, item["content_base64"])
 
 
 class SubmissionParameters(PageParameters):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpResponse
 from django.utils.http import content_disposition_header
@@ -11,26 +14,62 @@ from email_sync.models import Attachment, Message
 from email_sync.parsing import message as parser
 from email_sync.scope import is_imported
 from email_sync.services.accounts import with_mailbox
+from integrations.services.files import Brought, Kept, files
 from workspaces import scoping
+
+if TYPE_CHECKING:
+    from workspaces.models import User
 
 INLINE_SAFE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 """Types that keep their own content type; all others are sent as octets. Either way as a download."""
+CHUNK = 256 * 1024
+LONGEST_NAME = 200
 
 
 def fetch(*, message: Message, attachment_id: str) -> tuple[Attachment, bytes]:
     """The part and its bytes. NotFound for another message's part; Conflict where the provider no longer has it."""
+    part = _part(message, attachment_id)
+    return part, _bytes(message, part)
+
+
+def save(*, message: Message, attachment_id: str, entity_type: str, entity_id: str, by: User) -> Kept:
+    """The part as a document of an entity; of one part an entity has one. As `fetch`, and as `Files.keep` refuses; too
+    large or beyond the quota is said before anything is fetched."""
+    part = _part(message, attachment_id)
+
+    def chunks() -> Iterator[bytes]:
+        content = memoryview(_bytes(message, part))
+        for start in range(0, len(content), CHUNK):
+            yield bytes(content[start : start + CHUNK])
+
+    brought = Brought(
+        file_name=_document_name(part.file_name),
+        content_type=part.content_type,
+        entity_type=entity_type,
+        entity_id=entity_id,
+        chunks=chunks(),
+        size=part.size,
+        origin=f"email:{message.pk}:{part.part_id}",
+    )
+    return files().keep(workspace=message.connection.workspace, by=by, brought=brought)
+
+
+def _part(message: Message, attachment_id: str) -> Attachment:
     part = scoping.fetch(message.attachments.all(), pk=attachment_id)
     if message.removed_at is not None:
         raise Conflict("The provider no longer has this email.", code="removed")
     if message.body_withheld:
         raise Conflict("Only metadata of this mailbox is kept here.", code="metadata_only")
+    return part
+
+
+def _bytes(message: Message, part: Attachment) -> bytes:
     if is_imported(message.remote_id):
-        return part, _of_source(message, part)
+        return _of_source(message, part)
     try:
-        content = with_mailbox(message.connection, lambda box: box.attachment(message.remote_id, part.part_id))
+        return with_mailbox(message.connection, lambda box: box.attachment(message.remote_id, part.part_id))
     except RemoteMissing:
         raise Conflict("The provider no longer has this attachment.", code="removed") from None
-    return part, content
 
 
 def _of_source(message: Message, part: Attachment) -> bytes:
@@ -61,3 +100,9 @@ def _safe_name(name: str) -> str:
         )
         or "attachment"
     )
+
+
+def _document_name(name: str) -> str:
+    """Fit for a document, with its ending where it is too long."""
+    safe = _safe_name(name).strip(". ") or "attachment"
+    return safe if len(safe) <= LONGEST_NAME else f"{safe[: LONGEST_NAME - 20]}…{safe[-19:]}"

@@ -26,6 +26,7 @@ from email_sync.services import draft_refreshing, draft_saving, fetching, rewrit
 from email_sync.services.accounts import with_mailbox
 from email_sync.services.draft_refreshing import DraftConflict, Present, look
 from email_sync.services.draft_saving import LOCAL, UNSAVED
+from email_sync.services.enclosing import File
 from email_sync.services.locking import one_writer
 from email_sync.services.sending import Letter
 from integrations.models import Connection
@@ -44,8 +45,8 @@ class Changes:
     """What a request changes; what is not in `fields` stays."""
 
     fields: Mapping[str, Any]
-    files: Sequence[OutgoingAttachment] = field(default=())
-    """New files."""
+    files: Sequence[File] = field(default=())
+    """New files. Of a document the draft keeps a copy."""
     kept: Sequence[uuid.UUID] | None = None
     """Which of the present files stay; None: all."""
     revision: int | None = None
@@ -98,7 +99,8 @@ def create(
     connection = sending.sender(user, workspace, connection_id, parent)
     content = {name: changes.fields[name] for name in FIELDS if name in changes.fields}
     ancestry = sending.ancestry(parent)
-    mail = draft_saving.compose(connection, content, changes.files, ancestry)
+    files = sending.with_bytes(connection, changes.files)
+    mail = draft_saving.compose(connection, content, files, ancestry)
     with transaction.atomic():
         one_writer(connection.pk)
         if (before := _earlier(connection, idempotency_key)) is not None:
@@ -114,7 +116,7 @@ def create(
             idempotency_key=idempotency_key,
             lease_until=draft_saving.lease(),
         )
-        draft_refreshing.add_files(draft, changes.files)
+        draft_refreshing.add_files(draft, files)
         audit.record(by=by, workspace=workspace, action="email.draft.create", target=draft)
     draft_saving.save(draft)
     return find(user=user, workspace=workspace, draft_id=message.pk)
@@ -146,10 +148,11 @@ def _incoming(state: RemoteState, mail: OutgoingMail, thread_remote_id: str = ""
 def change(*, message: Message, changes: Changes, by: User) -> Message:
     """Other content. Conflict, with the present draft, where another revision was seen, or where it was changed, sent
     or removed elsewhere; Conflict where it is on its way."""
+    connection = message.connection
+    new = sending.with_bytes(connection, changes.files)
     draft = _own(message, changes.revision)
     content = draft.content | {name: changes.fields[name] for name in FIELDS if name in changes.fields}
-    files = [*_kept(draft, changes.kept), *changes.files]
-    connection = message.connection
+    files = [*_kept(draft, changes.kept), *new]
     mail = draft_saving.compose(connection, content, files, draft_saving.ancestry(draft))
     with transaction.atomic():
         one_writer(connection.pk)
@@ -166,7 +169,7 @@ def change(*, message: Message, changes: Changes, by: User) -> Message:
             raise _changed_here(message)
         if changes.kept is not None:
             draft.files.exclude(pk__in=changes.kept).delete()
-        draft_refreshing.add_files(draft, changes.files)
+        draft_refreshing.add_files(draft, new)
         rewriting.rewrite(row, _incoming(_state_of(row), mail))
         audit.record(by=by, workspace=connection.workspace, action="email.draft.change", target=draft)
     draft.refresh_from_db()

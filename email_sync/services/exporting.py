@@ -122,7 +122,7 @@ def _write(transfer: MailTransfer, mailbox: MailProvider | None, rows: Sequence[
             break
     with transaction.atomic():
         transfer.hold(lease_seconds=LEASE_SECONDS, attempts=0)
-        transfers.append(transfer, bytes(piece))
+        transfer.append(bytes(piece))
         transfer.position = rows[written - 1].remote_id
         transfer.done, transfer.rebuilt = transfer.done + written, transfer.rebuilt + rebuilt
         transfer.save(update_fields=["size", "chunks", "position", "done", "rebuilt"])

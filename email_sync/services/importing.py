@@ -64,7 +64,7 @@ def receive(connection: Connection, read: Callable[[int], bytes], *, by: User) -
     transfer = MailTransfer.objects.create(connection=connection, kind=TransferKind.IMPORT, received=False)
     try:
         while piece := _full(read, transfers.CHUNK_BYTES):
-            transfers.append(transfer, piece)
+            transfer.append(piece)
             if transfer.size > settings.MAIL_IMPORT_MAX_BYTES:
                 raise UploadTooLarge(f"A file may have at most {settings.MAIL_IMPORT_MAX_BYTES} bytes.")
         if not transfer.size:

@@ -31,7 +31,7 @@ def of(connection: Connection) -> PushStanding:
 def _way(provider: str) -> tuple[str, str]:
     """How this provider tells, in a word, and why it does not here."""
     if provider in MAIL_DOORBELLS:
-        return MAIL_DOORBELLS.get(provider).via, doorbells.missing(provider)
+        return MAIL_DOORBELLS.get(provider).via, doorbells.BELLS.missing(provider)
     if provider in MAIL_LISTENERS:
         return MAIL_LISTENERS.get(provider).via, ""
     return "", ""

@@ -21,7 +21,7 @@ from email_sync.models import Draft, Message, Submission, SubmissionStage, Threa
 from email_sync.models.outgoing import LEAVING
 from email_sync.providers import MAIL_PROVIDERS
 from email_sync.records import OutgoingMail
-from email_sync.services import aliases, forwarding, submissions
+from email_sync.services import aliases, enclosing, forwarding, submissions
 from integrations.models import Connection
 from workspaces.services import audit
 
@@ -43,6 +43,8 @@ class Letter:
     body_html: str = ""
     cc: Sequence[str] = ()
     bcc: Sequence[str] = ()
+    files: Sequence[enclosing.File] = field(default=())
+    """What goes along as the caller names it; `send` adds it to `attachments`."""
     attachments: Sequence[composing.OutgoingAttachment] = field(default=())
     connection_id: uuid.UUID | None = None
     from_email: str = ""
@@ -76,7 +78,8 @@ class Ancestry:
 
 def send(*, user: User, workspace: Workspace, letter: Letter, by: User) -> Submission:
     """Compose, store, hand over. The submission tells what came of it; a mail refused at once is `failed` with the
-    provider's words. InvalidInput for addresses and headers, NotConfigured where no mailbox can send, TooLarge."""
+    provider's words. InvalidInput for addresses and headers, NotConfigured where no mailbox can send, TooLarge,
+    DocumentUnusable."""
     parent = find_parent(user, workspace, letter)
     connection = sender(user, workspace, letter.connection_id, parent)
     if letter.reply_to_id and parent and parent.connection_id != connection.pk:
@@ -85,6 +88,7 @@ def send(*, user: User, workspace: Workspace, letter: Letter, by: User) -> Submi
         raise InvalidInput(fields={"sendAt": ["At most a year ahead."]})
     if (before := earlier(connection, letter.idempotency_key)) is not None:
         return before
+    letter = replace(letter, attachments=[*letter.attachments, *with_bytes(connection, letter.files)])
     if parent is not None and letter.forward_of_id is not None:
         letter = _forwarded(letter, parent, connection)
     elif parent is not None:
@@ -198,6 +202,12 @@ def sender(
     if connection.needs_reauth:
         raise NeedsReauth()
     return connection
+
+
+def with_bytes(connection: Connection, files: Sequence[enclosing.File]) -> list[composing.OutgoingAttachment]:
+    """What goes along, with what is a document of the workspace read."""
+    limit = MAIL_PROVIDERS.get(connection.provider).max_mail_bytes
+    return enclosing.opened(files, workspace=connection.workspace, limit=limit)
 
 
 def ancestry(parent: Message | None) -> Ancestry:

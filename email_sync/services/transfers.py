@@ -6,14 +6,12 @@ when it expires.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
-from core.errors import Conflict
 from core.work import ACTIVE, WorkStatus
 from email_sync.models import MailTransfer, TransferChunk, TransferKind
 from integrations.models import Connection
@@ -32,18 +30,6 @@ def of(*, user: User, workspace: Workspace, kind: TransferKind) -> QuerySet[Mail
     return MailTransfer.objects.filter(connection__in=own, kind=kind)
 
 
-def append(transfer: MailTransfer, data: bytes) -> None:
-    """One more piece of the file, inside the caller's transaction; the caller saves `size` and `chunks`."""
-    TransferChunk.objects.create(transfer=transfer, number=transfer.chunks, data=data)
-    transfer.size, transfer.chunks = transfer.size + len(data), transfer.chunks + 1
-
-
-def file_of(transfer: MailTransfer) -> Iterator[bytes]:
-    """The whole file of a finished export, piece by piece."""
-    for number in range(transfer.chunks):
-        yield bytes(TransferChunk.objects.values_list("data", flat=True).get(transfer=transfer, number=number))
-
-
 def read(transfer: MailTransfer, offset: int, size: int) -> bytes:
     """So many bytes of an uploaded file from `offset` on; fewer at its end."""
     first, last = offset // CHUNK_BYTES, (offset + size - 1) // CHUNK_BYTES
@@ -51,14 +37,6 @@ def read(transfer: MailTransfer, offset: int, size: int) -> bytes:
     data = b"".join(bytes(piece) for piece in pieces.values_list("data", flat=True))
     begin = offset - first * CHUNK_BYTES
     return data[begin : begin + size]
-
-
-def require_file(transfer: MailTransfer) -> None:
-    """Conflict where there is no file to be had."""
-    if transfer.status != WorkStatus.DONE:
-        raise Conflict("The export is not finished.", code="not_ready")
-    if not transfer.pieces.exists() and transfer.chunks:
-        raise Conflict("The file has expired. Export again.", code="expired")
 
 
 def end(transfer: MailTransfer) -> None:

@@ -17,6 +17,7 @@ from email_sync.services import doorbells, push_standing
 from email_sync.tests.doorbells import CLEO, configure, google_mailbox, microsoft_mailbox
 from integrations.models import Connection, SyncRun
 from integrations.services import disconnecting
+from integrations.services.doorbells import digest
 from simulator.process import Simulator, running
 from simulator.tests.doorbell import Doorbell, doorbell
 from workspaces.tests.fixtures import Actor
@@ -87,7 +88,7 @@ def test_ensure_at_microsoft_subscribes_with_a_secret_that_is_not_stored(
     [made] = simulator.subscriptions()
     assert (row.status, row.via, row.remote_id) == ("active", "subscription", made["id"])
     assert made["lifecycleNotificationUrl"].endswith("/email/push/microsoft/lifecycle")
-    assert row.secret_digest == doorbells.digest(made["clientState"])
+    assert row.secret_digest == digest(made["clientState"])
     assert len(made["clientState"]) >= 43
 
 
@@ -147,7 +148,7 @@ def test_ensure_that_cannot_renew_keeps_what_lives(google: Connection, simulator
 
 
 def test_ensure_by_two_workers_sets_up_one(microsoft: Connection, simulator: Simulator) -> None:
-    doorbells._claim(microsoft)
+    doorbells.BELLS.claim(PushChannel.objects.create(connection=microsoft))
     doorbells.ensure(microsoft.pk)
     assert simulator.subscriptions() == []
 
@@ -193,7 +194,7 @@ def test_microsoft_calls_https_only_and_a_stand_in_this_machine(
 ) -> None:
     settings.PUBLIC_URL = public_url
     settings.MAIL_PROVIDER_SETTINGS = {"microsoft": {"graphApiUrl": api}}
-    assert (doorbells.missing("microsoft") == "") is possible
+    assert (doorbells.BELLS.missing("microsoft") == "") is possible
 
 
 @pytest.mark.parametrize("mailbox", ["google", "microsoft"])

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from email_sync.providers.base import MailAccount
-from email_sync.providers.doorbells.base import Hooks
 from email_sync.providers.doorbells.gmail import GmailWatch
 from email_sync.providers.gmail.provider import MAILBOX
 from email_sync.records import OutgoingMail
 from email_sync.tests.gmail_server import Asked, GmailServer, Reply, batch_reply, encoded, message
+from integrations.doorbells import Hooks
 
 DISCOVERY = json.loads(files("googleapiclient").joinpath("discovery_cache/documents/gmail.v1.json").read_text())
 

@@ -18,11 +18,11 @@ from rest_framework.test import APIClient
 
 from email_sync.models import PushChannel, PushStatus
 from email_sync.providers.doorbells import pubsub
-from email_sync.services import doorbells
 from email_sync.tests.doorbells import ADA, CLEO, GOOGLE, MICROSOFT, configure
 from email_sync.tests.factories import connect
 from integrations import tasks
 from integrations.models import Connection, SyncRun, SyncState
+from integrations.services.doorbells import digest
 from simulator.process import Simulator, running
 from workspaces.tests.fixtures import Actor
 
@@ -71,7 +71,7 @@ def microsoft(member: Actor) -> Connection:
         CLEO,
         via="subscription",
         remote_id=SUBSCRIPTION,
-        secret_digest=doorbells.digest(SECRET),
+        secret_digest=digest(SECRET),
         expires_at="2099-01-01T00:00Z",
     )
 
@@ -313,7 +313,7 @@ def test_notification_mixes_right_and_wrong_and_only_the_right_count(microsoft: 
     """Another's subscription with our secret, ours with another's: neither."""
     other = mailbox(
         outsider, "microsoft", "eve@contract.test", via="subscription", remote_id="other",
-        secret_digest=doorbells.digest("o" * 43),
+        secret_digest=digest("o" * 43),
     )  # fmt: skip
     right = {"subscriptionId": SUBSCRIPTION, "clientState": SECRET}
     crossed = {"subscriptionId": "other", "clientState": SECRET}

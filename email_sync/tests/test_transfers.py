@@ -107,7 +107,7 @@ def test_export_in_many_slices_with_a_killed_worker_has_each_message_once(
     assert exporting.work(transfer.pk, seconds=-1)
     assert MailTransfer.objects.claim(transfer.pk, lease_seconds=-1) is not None  # and dies
     assert finished(transfer, seconds=-1).done == 12
-    data = b"".join(transfers.file_of(transfer))
+    data = b"".join(transfer.content())
     ids = [entry.raw for entry in mbox.entries(lambda at, size: data[at : at + size])]
     assert len(ids) == len(set(ids)) == 12
     assert transfer.chunks > 3
@@ -251,7 +251,7 @@ def test_import_of_its_own_export_adds_nothing(account: Account, member: Actor) 
     fill(account.box, 20)
     account.sync()
     transfer = finished(begun(account, member))
-    answer = imported(account, member, b"".join(transfers.file_of(transfer)))
+    answer = imported(account, member, b"".join(transfer.content()))
     assert (answer["stored"], answer["skipped"]) == (0, 20)
     assert Message.objects.count() == 20
 

@@ -21,11 +21,14 @@ from email_sync import event_stream, serializers, tasks
 from email_sync.models import ChangeKind, Message
 from email_sync.services import attachments, bulk_changes, changes, reading, shared_threads
 from email_sync.services.following import Following
+from entities.serializers import EntityFields
 from integrations.models import Connection, SyncRun
 from integrations.serializers import RunsShape, run_summary
+from integrations.serializers.files import DOCUMENT_SHAPE
 from integrations.services import sync_runs
 from integrations.tasks import ring
 from workspaces.authentication import caller, still_good
+from workspaces.idempotency import idempotent
 
 
 def _email(request: Request, email_id: str) -> Message:
@@ -187,3 +190,22 @@ class AttachmentDownload(APIView):
         )
         part, content = attachments.fetch(message=email, attachment_id=attachment_id)
         return attachments.as_download(part, content)
+
+
+class AttachmentSave(APIView):
+    """An attachment becomes a document of the workspace."""
+
+    @extend_schema(
+        operation_id="email_attachment_save",
+        request=EntityFields,
+        responses={200: DOCUMENT_SHAPE, 201: DOCUMENT_SHAPE},
+    )
+    @idempotent
+    def post(self, request: Request, email_id: str, attachment_id: str) -> Response:
+        """201 the document, `ready`; 200 where this entity has it already. Of the caller's own mail only. 413 or 409
+        `quota_exceeded` before it is fetched, 422 where it is not what it is said to be, or is infected."""
+        entity = valid(EntityFields, request.data).validated_data
+        kept = attachments.save(
+            message=_email(request, email_id), attachment_id=attachment_id, by=caller(request).user, **entity
+        )
+        return Response(kept.shown, status=status.HTTP_201_CREATED if kept.made else status.HTTP_200_OK)

@@ -1,89 +1,33 @@
-"""Where providers call when something changed: `email/push/:provider` and its lifecycle twin. No token of ours.
-
-What arrives is proved by the provider's doorbell or dropped; either way only a mark is left, so that the answer goes
-out in milliseconds (Microsoft counts one after three seconds as none).
-"""
+"""Where providers call when something changed in a mailbox: `email/push/:provider` and its lifecycle twin."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.http import HttpResponse
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
-from core.api.negotiation import AnyAccept
-from core.api.parsers import AsItCame
-from core.api.throttling import AddressThrottle
 from email_sync.services import doorbells
-from email_sync.services.doorbells import Answer
-from integrations.tasks import ring
-
-MAX_BODY_BYTES = 1024 * 1024
-"""A thousand notifications."""
+from integrations.views import push
 
 
-class Notifications(AsItCame):
-    """Within the cap."""
-
-    max_bytes = MAX_BODY_BYTES
-
-
-def describe(operation_id: str) -> Any:
-    """The shape that both addresses share."""
-    return extend_schema(
-        operation_id=operation_id,
-        auth=[],
-        parameters=[
-            OpenApiParameter("provider", str, OpenApiParameter.PATH),
-            OpenApiParameter("validationToken", str, description="Echoed: the provider tries whether we are here."),
-        ],
-        request={"application/json": OpenApiTypes.OBJECT},
-        responses={
-            (200, "text/plain"): OpenApiResponse(OpenApiTypes.STR, "The validation token."),
-            202: OpenApiResponse(description="Taken, or dropped without a word."),
-            204: OpenApiResponse(description="Taken, or dropped without a word."),
-        },
-    )
-
-
-class Push(APIView):
+class Push(push.Push):
     """Notifications of changes."""
 
-    authentication_classes = ()
-    permission_classes = (AllowAny,)
-    throttle_classes = (AddressThrottle,)
-    content_negotiation_class = AnyAccept
-    parser_classes = (Notifications,)
-    lifecycle = False
+    bells = doorbells.BELLS
 
-    @describe("email_push")
+    @push.describe("email_push")
     def post(self, request: Request, provider: str) -> HttpResponse:
         """For providers. A mailbox that a proved notification names is synced soon; nothing else in it is believed.
         401 `push_refused` where a signature is wanted and missing or wrong."""
-        query = {name: value for name, value in request.query_params.items() if isinstance(value, str)}
-        answer = doorbells.greeted(provider, query, lifecycle=self.lifecycle) or _heard(
-            request, provider, lifecycle=self.lifecycle
-        )
-        ring(answer.runs)
-        return HttpResponse(answer.text, status=answer.status, content_type="text/plain; charset=utf-8")
-
-
-class PushLifecycle(Push):
-    """What becomes of a subscription."""
-
-    lifecycle = True
-
-    @describe("email_push_lifecycle")
-    def post(self, request: Request, provider: str) -> HttpResponse:
-        """For providers: a subscription must be confirmed, was removed, or notifications were lost."""
         return super().post(request, provider)
 
 
-def _heard(request: Request, provider: str, *, lifecycle: bool) -> Answer:
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    body = request.data if isinstance(request.data, bytes) else b""
-    return doorbells.heard(provider, headers, body, lifecycle=lifecycle)
+class PushLifecycle(push.Push):
+    """What becomes of a subscription."""
+
+    bells = doorbells.BELLS
+    lifecycle = True
+
+    @push.describe("email_push_lifecycle")
+    def post(self, request: Request, provider: str) -> HttpResponse:
+        """For providers: a subscription must be confirmed, was removed, or notifications were lost."""
+        return super().post(request, provider)

@@ -85,13 +85,13 @@ class ExportFile(APIView):
     def get(self, request: Request, export_id: str) -> StreamingHttpResponse:
         """mbox (mboxrd). 409 `not_ready` until it is done, 409 `expired` after a week."""
         found = _own(request, TransferKind.EXPORT, export_id)
-        transfers.require_file(found)
+        found.require_content()
         headers = {
             "Content-Length": str(found.size),
             "Content-Disposition": f'attachment; filename="mailbox-{found.pk}.mbox"',
             "Cache-Control": "private, no-store",
         }
-        return StreamingHttpResponse(transfers.file_of(found), content_type="application/mbox", headers=headers)
+        return StreamingHttpResponse(found.content(), content_type="application/mbox", headers=headers)
 
 
 class StartImport(APIView):

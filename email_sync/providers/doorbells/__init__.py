@@ -2,13 +2,15 @@
 connection's provider → dotted path of the class, which carries the key."""
 
 from core.registry import Registry
-from email_sync.providers.doorbells.base import Doorbell, Listener
+from email_sync.providers.base import MailAccount
+from email_sync.providers.doorbells.base import Listener
+from integrations.doorbells import Doorbell
 
-MAIL_DOORBELLS: Registry[type[Doorbell]] = Registry(
+MAIL_DOORBELLS: Registry[type[Doorbell[MailAccount]]] = Registry(
     "mail doorbell",
     {
         "google": "email_sync.providers.doorbells.gmail.GmailWatch",
-        "microsoft": "email_sync.providers.doorbells.graph.GraphSubscription",
+        "microsoft": "email_sync.providers.doorbells.graph.MailSubscription",
     },
     check_id="patchbay.E202",
 )

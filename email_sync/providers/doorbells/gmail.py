@@ -18,15 +18,15 @@ from typing import ClassVar
 from core.errors import ProviderUnavailable
 from email_sync.providers.base import MailAccount
 from email_sync.providers.doorbells import pubsub
-from email_sync.providers.doorbells.base import Channel, Doorbell, Hooks, Knock, Posted
 from email_sync.providers.gmail.answers import text
 from email_sync.providers.gmail.api import GmailApi
+from integrations.doorbells import Channel, Doorbell, Hooks, Knock, Posted
 
 MAX_BODY_BYTES = 16 * 1024
 """Pub/Sub's envelope around an address and a number is under a kilobyte."""
 
 
-class GmailWatch(Doorbell):
+class GmailWatch(Doorbell[MailAccount]):
     """One watch per Google account and project; it ends after seven days."""
 
     key: ClassVar[str] = "google"
@@ -49,7 +49,7 @@ class GmailWatch(Doorbell):
             return "Push is not set up: GMAIL_PUSH_SERVICE_ACCOUNT is not set, so no push could be believed."
         return ""
 
-    def subscribe(self, hooks: Hooks, secret: str) -> Channel:
+    def subscribe(self, hooks: Hooks, secret: str, about: str = "") -> Channel:
         """Pushes name the account as its profile does."""
         return self._watch(text(self._api.profile(), "emailAddress").lower() or self.account.email.lower())
 

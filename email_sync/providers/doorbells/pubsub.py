@@ -22,7 +22,7 @@ from jwt.exceptions import PyJWTError
 
 from core import http
 from core.errors import EgressRefused, InvalidInput, ProviderError, ServiceBusy
-from email_sync.providers.doorbells.base import KnockRefused
+from integrations.doorbells import KnockRefused
 
 logger = logging.getLogger("patchbay.push")
 
