@@ -11,7 +11,9 @@ class CalendarSyncConfig(AppConfig):
     name = "calendar_sync"
 
     def ready(self) -> None:
-        """Every calendar provider loads and carries its key."""
+        """Every calendar provider and doorbell loads and carries its key."""
         from calendar_sync.providers import CALENDAR_PROVIDERS
+        from calendar_sync.providers.doorbells import CALENDAR_DOORBELLS
 
-        CALENDAR_PROVIDERS.register_check()
+        for registry in (CALENDAR_PROVIDERS, CALENDAR_DOORBELLS):
+            registry.register_check()

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from calendar_sync import views
-from calendar_sync.views import feeds, freebusy, links, writing
+from calendar_sync.views import feeds, freebusy, links, push, writing
 
 urlpatterns = [
     path("calendar/events", writing.EventList.as_view(), name="calendar-events"),
@@ -21,6 +21,8 @@ urlpatterns = [
     path("calendar/freebusy", freebusy.FreeBusy.as_view(), name="calendar-freebusy"),
     path("calendar/feed", feeds.FeedSettings.as_view(), name="calendar-feed"),
     path("calendar/feeds/<str:token>.ics", feeds.FeedFile.as_view(), name="calendar-feed-file"),
+    path("calendar/push/<str:provider>", push.Push.as_view(), name="calendar-push"),
+    path("calendar/push/<str:provider>/lifecycle", push.PushLifecycle.as_view(), name="calendar-push-lifecycle"),
     path("calendar/slots", freebusy.SlotList.as_view(), name="calendar-slots"),
     path("calendar/sync", views.Sync.as_view(), name="calendar-sync"),
 ]

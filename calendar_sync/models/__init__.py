@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 from calendar_sync.models.feeds import Feed as Feed
 from calendar_sync.models.links import EventLink as EventLink
 from calendar_sync.models.links import LinkKind as LinkKind
+from calendar_sync.models.push import CalendarChannel as CalendarChannel
 from calendar_sync.records import CONFIRMED, NEEDS_ACTION, PUBLIC
 from core.ids import uuid7
 from integrations.models import Connection
@@ -181,7 +182,13 @@ class CalendarEvent(models.Model):
                 condition=Q(recurrence__isnull=False, removed_at__isnull=True, cut=""),
                 name="event_to_expand",
             ),
+            models.Index(
+                fields=("calendar", "expanded_from"),
+                condition=Q(recurrence__isnull=False, removed_at__isnull=True, cut=""),
+                name="event_expanded_from",
+            ),
             models.Index(fields=("connection",), condition=Q(leaving_at__isnull=False), name="event_leaving"),
+            models.Index(fields=("removed_at",), condition=Q(removed_at__isnull=False), name="event_removed"),
             models.Index(fields=("calendar",), condition=~Q(cut=""), name="event_cut_off"),
             models.Index(fields=("calendar",), condition=~Q(problem=""), name="event_unreadable"),
         )
@@ -206,12 +213,22 @@ class Attendee(models.Model):
     is_resource = models.BooleanField(default=False)
     is_invited = models.BooleanField(default=True)
     """False for an organizer who is not among the attendees: they are here for the matches."""
+    starts_at = models.DateTimeField()
+    """Of the event: a timeline is read in this order, and each address of an account is one range of an index."""
 
     class Meta:
         ordering = ("id",)
         indexes = (
-            models.Index(fields=("connection", "address_key"), condition=~Q(address_key=""), name="attendee_address"),
-            models.Index(fields=("connection", "domain"), condition=~Q(domain=""), name="attendee_domain"),
+            models.Index(
+                fields=("connection", "address_key", "starts_at", "event"),
+                condition=~Q(address_key=""),
+                name="attendee_address_timeline",
+            ),
+            models.Index(
+                fields=("connection", "domain", "starts_at", "event"),
+                condition=~Q(domain=""),
+                name="attendee_domain_timeline",
+            ),
         )
 
 

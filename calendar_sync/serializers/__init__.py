@@ -15,8 +15,9 @@ from calendar_sync import composing, zones
 from calendar_sync.models import Calendar, CalendarEvent
 from calendar_sync.recurrence import EARLIEST, LATEST
 from calendar_sync.services.columns import recurrence_of
-from calendar_sync.services.linking import WAYS, LinkedEntity, Seen
+from calendar_sync.services.linking import WAYS, LinkedEntity
 from calendar_sync.services.reading import MAX_RANGE, Cut, Happening, Range
+from calendar_sync.services.timelines import Seen
 from calendar_sync.services.visibility import Access
 from core.api.pagination import PageParameters, PaginationShape
 from core.api.serializers import CamelSerializer, IsoDateTimeField, wire_time

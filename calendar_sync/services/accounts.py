@@ -30,8 +30,7 @@ def account_of(connection: Connection, *, stale: str = "", claims: str = "") -> 
         raise Conflict("This account was disconnected. Connect it again first.", code="disconnected")
     if connection.needs_reauth:
         raise NeedsReauth()
-    # The operator's addresses win: an option of a row must never decide where a token is sent.
-    options = {**connection.options, **settings.CALENDAR_PROVIDER_SETTINGS.get(connection.provider, {})}
+    options = options_of(connection)
     meter = _meter(connection)
     if tokens.is_oauth(connection):
         access_token = tokens.access_token(connection, force=bool(stale), stale=stale or None, claims=claims)
@@ -39,6 +38,11 @@ def account_of(connection: Connection, *, stale: str = "", claims: str = "") -> 
     return CalendarAccount(
         connection.account_email, settings=options, secrets=connection.credentials or {}, meter=meter
     )
+
+
+def options_of(connection: Connection) -> dict[str, object]:
+    """The operator's addresses win: an option of a row must never decide where a token is sent."""
+    return {**connection.options, **settings.CALENDAR_PROVIDER_SETTINGS.get(connection.provider, {})}
 
 
 def _meter(connection: Connection) -> Meter:
@@ -59,17 +63,22 @@ def with_calendars(
     """Do `work` with the open account. A refused access token is refreshed and the work done once more, so `work` must
     be repeatable up to its first provider call that changes something. `urgent`: a person waits for it, so it goes
     ahead in the provider's budget."""
-    with quota.urgently() if urgent else nullcontext():
-        return _with_account(connection, work)
-
-
-def _with_account(connection: Connection, work: Callable[[CalendarProvider], Result]) -> Result:
     provider = CALENDAR_PROVIDERS.get(connection.provider)
+
+    def open_and_work(account: CalendarAccount) -> Result:
+        with provider(account) as opened:
+            return work(opened)
+
+    with quota.urgently() if urgent else nullcontext():
+        return with_account(connection, open_and_work)
+
+
+def with_account(connection: Connection, work: Callable[[CalendarAccount], Result]) -> Result:
+    """Do `work` with the account's credential; a refused access token as in `with_calendars`."""
     account = account_of(connection)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with provider(account) as opened:
-                return work(opened)
+            return work(account)
         except ProviderAuthError as error:
             if not account.access_token or (attempt > 1 and not error.claims):
                 raise

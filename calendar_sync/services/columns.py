@@ -91,6 +91,7 @@ def _attendee(row: CalendarEvent, person: Invited, *, is_invited: bool = True) -
         optional=person.optional,
         is_resource=person.is_resource,
         is_invited=is_invited,
+        starts_at=row.starts_at,
     )
 
 

@@ -157,7 +157,7 @@ class _CalendarSync:
                 return self._pass()
             if self._write_changes(page):
                 return True
-            if not page.more:
+            if not page.more and self.cursor.cursor == page.cursor:
                 return False
 
     # --- a complete pass --------------------------------------------------------------------------------------
@@ -203,11 +203,11 @@ class _CalendarSync:
         differing = self._differing(versions)
         whole = [given[remote_id] for remote_id in differing if remote_id in given]
         for chunk in _chunks(whole, PAGE):
-            self._write(chunk, seen_in=number)
+            if self._write_seen(chunk, number):
+                return True
         wanted = [remote_id for remote_id in differing if remote_id not in given]
         for batch in _chunks(wanted, self.sync.account.fetch_batch):
-            self._write(list(self.sync.account.fetch(self.remote, batch)), seen_in=number)
-            if self.sync.out_of_time():
+            if self._write_seen(list(self.sync.account.fetch(self.remote, batch)), number) or self.sync.out_of_time():
                 return True
         seen = [remote_id for remote_id, _ in versions]
         listed = self.cursor.listed + len(seen)
@@ -219,6 +219,14 @@ class _CalendarSync:
             self.sync.move(self.cursor, columns | _under_way(number, page.next_token))
             self.sync.count()
         return False
+
+    def _write_seen(self, resources: Sequence[RemoteResource], number: uuid.UUID) -> bool:
+        """What the user wrote meanwhile is asked for again. True where the slice ended before that."""
+        again = self._write(resources, seen_in=number)
+        while again and not self.sync.out_of_time():
+            self.as_of = store.clock()
+            again = self._write(list(self.sync.account.fetch(self.remote, again)), seen_in=number)
+        return bool(again)
 
     def _end(self, page: ListingPage, number: uuid.UUID) -> None:
         """What the whole listing did not name is leaving, under the brake; then the pass is over."""
@@ -239,13 +247,15 @@ class _CalendarSync:
 
     def _write_changes(self, page: ChangePage) -> bool:
         """Write what changed, then the cursor, in one transaction with the last batch. True where the slice ended
-        before: the same page comes again, and costs what is left."""
+        before: the same page comes again, and costs what is left. It comes again too, with the cursor where it was,
+        where the user wrote meanwhile what it tells of."""
         given = {one.remote_id for one in page.resources}
         resources = list(page.resources)
         wanted = [remote_id for remote_id in self._differing(page.versions) if remote_id not in given]
         batches = list(_chunks(wanted, self.sync.account.fetch_batch))
+        passed_over: list[str] = []
         for batch in batches[:-1]:
-            self._write(list(self.sync.account.fetch(self.remote, batch)))
+            passed_over += self._write(list(self.sync.account.fetch(self.remote, batch)))
             if self.sync.out_of_time():
                 return True
         if batches:
@@ -255,9 +265,10 @@ class _CalendarSync:
             self.sync.hold()
             if not self._may_remove(len(stored)):
                 page = replace(page, removed=())
-            self._write(resources, removed=page.removed)
-            self.sync.move(self.cursor, {"cursor": page.cursor})
-        return page.more and self.sync.out_of_time()
+            passed_over += self._write(resources, removed=page.removed)
+            if not passed_over:
+                self.sync.move(self.cursor, {"cursor": page.cursor})
+        return (page.more or bool(passed_over)) and self.sync.out_of_time()
 
     def _differing(self, versions: Sequence[tuple[str, str]]) -> list[str]:
         """Those that are not stored as they are there. Without an etag nobody knows."""
@@ -266,8 +277,8 @@ class _CalendarSync:
 
     def _write(
         self, resources: Sequence[RemoteResource], *, removed: Sequence[str] = (), seen_in: uuid.UUID | None = None
-    ) -> None:
-        """One transaction: fence, rows, what is told, progress."""
+    ) -> list[str]:
+        """One transaction: fence, rows, what is told, progress. What was passed over (`store.Written`)."""
         with transaction.atomic():
             self.sync.get_on()
             written = store.write(
@@ -279,6 +290,7 @@ class _CalendarSync:
             if self.cursor.backfill_done:
                 fresh = store.without_copies(self.sync.connection, self.calendar, written.added)
                 telling.tell(self.sync.connection, created=fresh, updated=written.changed)
+        return written.passed_over
 
     def _may_remove(self, count: int) -> bool:
         """Whether this many removals are believed; else the cursor says what is held, and a user may accept it."""

@@ -136,7 +136,7 @@ _EVENTS = """
 def content(feed: Feed) -> Content:
     """Notes when it last changed. Four queries, a fifth where it did."""
     ids = _ids(feed)
-    found = CalendarEvent.objects.readable().in_bulk(ids[:MAX_EVENTS])
+    found = CalendarEvent.objects.readable().defer("raw").in_bulk(ids[:MAX_EVENTS])
     masters = [found[pk] for pk in ids if pk in found]
     changes = occurrences.changes_of([event for event in masters if event.recurrence])
     rows = [(master, row) for master in masters for row in (master, *changes.get(master.pk, ()))]

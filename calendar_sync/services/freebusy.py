@@ -134,7 +134,7 @@ _BLOCKS = f"""
             %(homes)s::uuid[], %(sources)s::uuid[], %(starts)s::timestamptz[], %(ends)s::timestamptz[],
             %(days)s::boolean[]
         ) AS hit (calendar_id, source_id, starts_at, ends_at, all_day) ON hit.calendar_id = home.calendar
-    ), answered AS (
+    ), answered AS MATERIALIZED ( -- else the answer is looked up again wherever it is named
         SELECT hit.*, source.status,
             (SELECT person.response FROM calendar_sync_attendee AS person
              WHERE person.event_id = hit.source_id AND person.address_key = hit.own AND hit.own <> ''

@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from calendar_sync.models import Attendee, Calendar, CalendarEvent, EventLink, LinkKind
+from calendar_sync.models import CalendarEvent, EventLink, LinkKind
 from calendar_sync.services import visibility
-from calendar_sync.services.visibility import Access
-from core.api.pagination import Page, PageQuery, paginate
 from entities.matching import normalise
 from entities.models import AddressMatch, DomainMatch
 from entities.services.matches import AnyMatch, Matched
@@ -32,10 +28,6 @@ from workspaces.services import audit
 if TYPE_CHECKING:
     from workspaces.models import User, Workspace
 
-MAX_MATCHES = 500
-"""Of one entity so many addresses and domains count, the newest."""
-REACH = 5000
-"""A timeline goes so many attendances back."""
 CAP = 1000
 """Counting what a match links stops here."""
 
@@ -54,14 +46,6 @@ class LinkedEntity:
     entity_type: str
     entity_id: str
     how: str
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """An event on a timeline, and how much of it its reader sees."""
-
-    event: CalendarEvent
-    access: Access
 
 
 def own_addresses(workspace_id: uuid.UUID) -> dict[uuid.UUID, str]:
@@ -156,79 +140,6 @@ def entities_of(*, workspace_id: uuid.UUID, event_ids: Collection[uuid.UUID]) ->
         elif key not in everybody if how == DOMAIN else key != own.get(account):
             found[event][place] = min(found[event].get(place, how), how, key=_RANK.__getitem__)
     return {event: sorted(LinkedEntity(*place, how) for place, how in some.items()) for event, some in found.items()}
-
-
-# --- the timeline of an entity ------------------------------------------------------------------------------------
-
-
-def timeline(*, user: User, workspace: Workspace, entity_type: str, entity_id: str, paging: PageQuery) -> Page[Seen]:
-    """Events with this entity, the latest start first, a series once; of all accounts the reader sees, one meeting
-    once: their own copy before a colleague's."""
-    entity = {"entity_type": entity_type, "entity_id": entity_id}
-    addresses = AddressMatch.objects.in_workspace(workspace).filter(**entity).order_by("-id")
-    domains = DomainMatch.objects.in_workspace(workspace).filter(**entity).order_by("-id")
-    seen = visibility.accounts(user=user, workspace=workspace)
-    wanted = _people(
-        seen,
-        set(addresses.values_list("address_key", flat=True)[:MAX_MATCHES]),
-        list(domains.values_list("domain", flat=True)[:MAX_MATCHES]),
-        own_addresses(workspace.pk),
-    )
-    rows = _attended(wanted, entity) + _linked(seen, entity)
-    best: dict[uuid.UUID, tuple[Access, datetime, uuid.UUID]] = {}
-    for event_id, meeting, starts_at, account in rows:
-        place = (seen[account], starts_at, event_id)
-        best[meeting] = max(best.get(meeting, place), place, key=lambda one: one[0])
-    ordered = sorted(best.values(), key=lambda one: (one[1], one[2]), reverse=True)
-    page = paginate(ordered, paging)
-    events = CalendarEvent.objects.prefetch_related("attendees").in_bulk([pk for _, _, pk in page.rows])
-    shown = [Seen(events[pk], visibility.of_event(events[pk], access)) for access, _, pk in page.rows if pk in events]
-    return Page(shown, page.total, page.next_cursor, total_is_exact=len(rows) < REACH)
-
-
-def _people(
-    seen: Mapping[uuid.UUID, Access], addresses: set[str], domains: Sequence[str], own: Mapping[uuid.UUID, str]
-) -> Q:
-    """Who brings an event onto the timeline."""
-    wanted = Q(pk__in=[])
-    for account in seen if addresses else ():
-        wanted |= Q(connection=account, address_key__in=addresses - {own.get(account, "")})
-    if domains:
-        wanted |= Q(connection__in=seen, domain__in=domains) & ~Q(address_key__in=set(own.values()))
-    return wanted
-
-
-Row = tuple[uuid.UUID, uuid.UUID, datetime, uuid.UUID]
-"""Series or event, meeting, start, account."""
-
-
-def _attended(wanted: Q, entity: Mapping[str, str]) -> list[Row]:
-    """What they take part in, the latest first; not where somebody said that it is not about the entity."""
-    decided = EventLink.objects.filter(**entity)
-    apart = decided.filter(kind=LinkKind.UNLINKED).values("event")
-    there = Attendee.objects.filter(
-        wanted, event__removed_at__isnull=True, event__problem="", event__calendar__in=Calendar.objects.shown()
-    )
-    there = there.exclude(event__in=apart).exclude(
-        Q(event__series__in=apart) & ~Q(event__in=decided.filter(kind=LinkKind.LINKED).values("event"))
-    )
-    return _rows(there, REACH)
-
-
-def _linked(seen: Mapping[uuid.UUID, Access], entity: Mapping[str, str]) -> list[Row]:
-    """What somebody said is about the entity, the latest first."""
-    links = EventLink.objects.filter(
-        **entity, kind=LinkKind.LINKED, connection__in=seen, event__removed_at__isnull=True, event__problem="",
-        event__calendar__in=Calendar.objects.shown(),
-    )  # fmt: skip
-    return _rows(links, REACH)
-
-
-def _rows(people_or_links: QuerySet[Any], limit: int) -> list[Row]:
-    rows = people_or_links.order_by("-event__starts_at", "-event_id").values_list(
-        "event_id", "event__series_id", "event__meeting", "event__starts_at", "connection_id"
-    )[:limit]
-    return [(series or event, meeting, starts_at, account) for event, series, meeting, starts_at, account in rows]
 
 
 # --- how much a match links ---------------------------------------------------------------------------------------

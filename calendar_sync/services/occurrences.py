@@ -100,9 +100,22 @@ def _rows(
 ) -> list[Occurrence]:
     if not event.recurrence:
         return [_row(event, event, "", event.starts_at, event.ends_at)]
+    changes = list(changes)
     found = expand(event, changes, calendar, horizon.begin, horizon.end)
-    event.expanded_from, event.expanded_until, event.cut = horizon.begin, horizon.end, found.cut
+    event.expanded_from, event.expanded_until = _stored(event, changes, horizon)
+    event.cut = found.cut
     return [_row(event, one.source, one.key, one.start, one.end) for one in found.occurrences]
+
+
+def _stored(event: CalendarEvent, changes: Sequence[CalendarEvent], horizon: Horizon) -> tuple[datetime, datetime]:
+    """The stretch outside of which a series surely has nothing that is not stored: without end where it begins or ends
+    inside the horizon, so that nobody has to look at it again who asks for another time."""
+    if any(row.following for row in changes) or recurrence_of(event).added:  # these may lie before its start
+        return horizon.begin, horizon.end
+    starts = [event.starts_at, *(row.starts_at for row in changes)]
+    ends = [event.series_ends_at or recurrence.LATEST, *(row.ends_at for row in changes)]
+    begin = recurrence.EARLIEST if min(starts) >= horizon.begin else horizon.begin
+    return begin, recurrence.LATEST if max(ends) <= horizon.end else horizon.end
 
 
 def _row(event: CalendarEvent, source: CalendarEvent, key: str, start: datetime, end: datetime) -> Occurrence:

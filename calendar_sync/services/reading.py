@@ -99,17 +99,21 @@ _HITS = f"""
     ), shown AS (
         SELECT DISTINCT ON (hit.starts_at, hit.meeting)
             hit.event_id, hit.source_id, hit.key, hit.meeting, hit.starts_at, hit.ends_at
-        FROM hit JOIN calendar_sync_calendarevent AS source ON source.id = hit.source_id
+        FROM hit {{about}}
         WHERE hit.starts_at < CASE WHEN hit.all_day THEN %(day_end)s ELSE %(end)s END
           AND (hit.ends_at > CASE WHEN hit.all_day THEN %(day_start)s ELSE %(start)s END
                OR hit.starts_at >= CASE WHEN hit.all_day THEN %(day_start)s ELSE %(start)s END)
-          AND concat_ws(' ', source.title, source.location, source.description, source.organizer_name,
-                        source.organizer_email) ILIKE ALL(%(words)s::text[])
         ORDER BY hit.starts_at, hit.meeting, array_position(%(calendars)s::uuid[], hit.calendar_id), hit.event_id
     )
 """  # noqa: S608 - constants of this module
-_PAGE = _HITS + "SELECT *, count(*) OVER () FROM shown ORDER BY starts_at, meeting LIMIT %(limit)s OFFSET %(offset)s"  # noqa: S608
-_COUNT = _HITS + "SELECT count(*) FROM shown"  # noqa: S608
+_ABOUT = """
+    JOIN calendar_sync_calendarevent AS source ON source.id = hit.source_id
+     AND concat_ws(' ', source.title, source.location, source.description, source.organizer_name,
+                   source.organizer_email) ILIKE ALL(%(words)s::text[])
+"""
+"""Only where words are searched for: what takes place is found without looking at what it is."""
+_PAGE = "{hits} SELECT *, count(*) OVER () FROM shown ORDER BY starts_at, meeting LIMIT %(limit)s OFFSET %(offset)s"
+_COUNT = "{hits} SELECT count(*) FROM shown"
 
 
 def in_range(*, user: User, workspace: Workspace, asked: Range) -> Found:
@@ -188,16 +192,21 @@ def _page(paging: PageQuery, values: dict[str, Any]) -> Page[Happening]:
     number = _number(paging)
     place = {"limit": paging.limit, "offset": (number - 1) * paging.limit}
     with database.cursor() as cursor:
-        cursor.execute(_PAGE, {**values, **place})
+        cursor.execute(_sql(_PAGE, values), {**values, **place})
         rows = cursor.fetchall()
         if not rows and number > 1:
-            cursor.execute(_COUNT, values)
+            cursor.execute(_sql(_COUNT, values), values)
             return Page([], cursor.fetchone()[0])
     total = rows[0][-1] if rows else 0
-    events = CalendarEvent.objects.prefetch_related("attendees").in_bulk({pk for row in rows for pk in row[:2]})
+    read = CalendarEvent.objects.defer("raw").prefetch_related("attendees")
+    events = read.in_bulk({pk for row in rows for pk in row[:2]})
     shown = [Happening(events[row[0]], events[row[1]], row[2], row[4], row[5]) for row in rows]
     more = number * paging.limit < total
     return Page(shown, total, encode_cursor([number + 1]) if more else None)
+
+
+def _sql(question: str, values: dict[str, Any]) -> str:
+    return question.format(hits=_HITS.format(about=_ABOUT if values["words"] else ""))
 
 
 def _number(paging: PageQuery) -> int:

@@ -33,6 +33,9 @@ class Written:
     added: list[uuid.UUID] = field(default_factory=list)
     changed: list[uuid.UUID] = field(default_factory=list)
     removed: list[uuid.UUID] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+    """Remote ids of what the user wrote since the provider was asked, and which it told of otherwise: whichever is the
+    newer, it has to be asked again (ADR 0030)."""
 
 
 def etags(calendar: Calendar, remote_ids: Iterable[str]) -> dict[str, str]:
@@ -134,6 +137,8 @@ class _Page:
         """Write a resource over what is stored of it."""
         before = self.stored.get(resource.remote_id, {})
         if self._is_newer(before):
+            if not resource.etag or any(row.etag != resource.etag[:500] for row in before.values()):
+                self.written.passed_over.append(resource.remote_id)
             return
         events: Sequence[RemoteEvent | None] = _each_once(resource.events) or (None,)
         rows = [self._row(before, resource, event, number == 0) for number, event in enumerate(events)]
@@ -150,7 +155,7 @@ class _Page:
             row.written_at = self.written_at or row.written_at
 
     def _is_newer(self, rows: dict[str, CalendarEvent]) -> bool:
-        """The user wrote it after the provider was asked: the next sync is told of that again."""
+        """The user wrote it after the provider was asked."""
         written = [row.written_at for row in rows.values() if row.written_at is not None]
         return self.as_of is not None and any(moment > self.as_of for moment in written)
 
@@ -213,7 +218,10 @@ class _Page:
         now = timezone.now()
         for remote_id in remote_ids:
             stored = self.stored.get(remote_id, {})
-            rows = [row for row in stored.values() if row.removed_at is None and not self._is_newer(stored)]
+            rows = [row for row in stored.values() if row.removed_at is None]
+            if rows and self._is_newer(stored):
+                self.written.passed_over.append(remote_id)
+                continue
             for row in rows:
                 if row.leaving_at is None:
                     row.leaving_at, row.removed_cause = now, cause

@@ -339,7 +339,10 @@ def test_range_reads_what_is_in_it_and_not_what_is_stored(member: Actor, calenda
     values, _ = reading._values(asked, {calendar.pk: calendar})
     with database.cursor() as cursor:
         cursor.execute("ANALYZE calendar_sync_occurrence")
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {reading._PAGE}", {**values, "limit": 25, "offset": 0})
+        cursor.execute(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {reading._sql(reading._PAGE, values)}",
+            {**values, "limit": 25, "offset": 0},
+        )
         plan = cursor.fetchone()[0][0]["Plan"]
     assert _most_rows(plan) <= 10
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
+from django.db import connections
+from rest_framework.test import APIClient
 
 from calendar_sync.models import Calendar, CalendarEvent
 from calendar_sync.records import Invited
 from calendar_sync.tests.conftest import Account
 from calendar_sync.tests.factories import remote, resource
 from core.errors import ProviderUnavailable
+from integrations.models import SyncCursor
+from workspaces.models import AuditEvent
 from workspaces.tests.fixtures import Actor, make_actor
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +64,65 @@ def test_change_made_elsewhere_meanwhile_is_a_conflict_with_the_current_event(
     assert account.box.resources["/work/"]["/work/1"].events[0].title == "Theirs"
     again = patch(member, series, title="Mine", etag=error["current"]["etag"])
     assert again.json()["title"] == "Mine"
+
+
+def at_once(actor: Actor, event_id: str, titles: list[str], etag: str = "") -> dict[str, Any]:
+    """Each of these written at the same time by a client of its own; the answer to each."""
+    answers: dict[str, Any] = {}
+    start = threading.Barrier(len(titles))
+
+    def write(title: str) -> None:
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {actor.token}")
+        start.wait(30)
+        try:
+            body = {"title": title, **({"etag": etag} if etag else {})}
+            for _ in range(20):  # a server may be busy with the other one: then it says when to ask again
+                answers[title] = client.patch(f"{BASE}/{event_id}", body, format="json")
+                if answers[title].status_code != 503 or not answers[title].headers.get("Retry-After"):
+                    break
+        finally:
+            connections.close_all()
+
+    writers = [threading.Thread(target=write, args=(title,)) for title in titles]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    return answers
+
+
+def check_one_won(answers: dict[str, Any]) -> str:
+    """The title that was written: the other one was refused and shown it."""
+    assert sorted(answer.status_code for answer in answers.values()) == [200, 409], answers
+    [winner] = [title for title, answer in answers.items() if answer.status_code == 200]
+    [refused] = [answer.json()["error"] for answer in answers.values() if answer.status_code == 409]
+    assert (refused["code"], refused["current"]["title"]) == ("conflict", winner)
+    assert list(CalendarEvent.objects.present().values_list("title", flat=True)) == [winner]
+    assert AuditEvent.objects.filter(action="calendar.event_updated").count() == 1
+    return winner
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_write_one_event_at_once_do_not_overwrite_one_another(
+    member: Actor, account: Account, series: str
+) -> None:
+    """Both have read the same version and both have asked the provider when the first one is through."""
+    both, through = threading.Barrier(2), threading.Event()
+
+    def meet(call: str) -> None:
+        if call == "update" and both.wait(30):
+            assert through.wait(30)
+        if call == "updated":
+            through.set()
+
+    account.box.fail = meet
+    winner = check_one_won(at_once(member, series, ["Mine", "Yours"]))
+    assert account.box.resources["/work/"]["/work/1"].events[0].title == winner
+    assert account.told() == ["calendar.event.updated"]
+    account.box.fail = lambda call: None
+    account.sync()
+    assert account.told() == ["calendar.event.updated"]
 
 
 @pytest.mark.parametrize("fault", ["", "created", "update"])
@@ -108,3 +172,42 @@ def test_change_that_names_another_calendar_is_refused(member: Actor, account: A
     refused = patch(member, series, title="Moved", calendarId=other)
     assert refused.status_code == 400
     assert set(refused.json()["error"]["fields"]) == {"calendarId"}
+
+
+@pytest.mark.parametrize("asking", ["changes", "listing"])
+def test_change_from_elsewhere_that_follows_a_write_within_one_page_is_not_lost(
+    member: Actor, account: Account, series: str, asking: str
+) -> None:
+    """The sync has asked when the user writes, and somebody else writes over that before it is answered: which of the
+    two is newer nobody here can tell, so the provider is asked again."""
+    asked: list[str] = []
+
+    def meanwhile(call: str) -> None:
+        if call == asking and not asked:
+            asked.append(call)
+            assert patch(member, series, title="Mine").status_code == 200
+            stored = account.box.resources["/work/"]["/work/1"]
+            account.box.put("/work/", replace(stored, events=(replace(stored.events[0], title="Theirs"),)))
+
+    account.box.fail = meanwhile
+    SyncCursor.objects.update(reconcile=asking == "listing")
+    account.sync()
+    assert CalendarEvent.objects.get().title == "Theirs"
+    assert account.told() == ["calendar.event.updated", "calendar.event.updated"]
+
+
+def test_removal_elsewhere_that_follows_a_write_within_one_page_is_not_lost(
+    member: Actor, account: Account, series: str
+) -> None:
+    asked: list[str] = []
+
+    def meanwhile(call: str) -> None:
+        if call == "changes" and not asked:
+            asked.append(call)
+            assert patch(member, series, title="Mine").status_code == 200
+            account.box.delete("/work/", "/work/1")
+
+    account.box.fail = meanwhile
+    account.sync()
+    assert account.rows() == {}
+    assert account.told() == ["calendar.event.updated", "calendar.event.deleted"]

@@ -14,6 +14,7 @@ from calendar_sync.tests.conftest import Account
 from calendar_sync.tests.factories import NINE, remote, resource
 from core.errors import ProviderUnavailable
 from integrations.models import SyncCursor, SyncState
+from workspaces.tests.fixtures import Actor
 
 pytestmark = pytest.mark.django_db
 WORK, HOME = "/work/", "/home/"
@@ -74,6 +75,18 @@ def test_changes_update_in_place_and_are_told(account: Account) -> None:
     assert account.rows()["Renamed"] == ids["Kept"]
     assert account.told() == ["calendar.event.created", "calendar.event.updated", "calendar.event.deleted"]
     assert (run.added, run.changed, run.removed) == (1, 1, 1)
+
+
+def test_new_run_that_waits_shows_no_progress_of_the_one_before(account: Account, member: Actor) -> None:
+    status = f"/api/v1/integrations/connections/{account.connection.pk}/status"
+    put(account, "A")
+    put(account, "B")
+    account.sync()
+    assert member.client.get(status).json()["calendar"]["progress"] == {"done": 2, "total": 2, "etaSeconds": None}
+    member.client.post("/api/v1/integrations/calendar/sync")
+    waiting = member.client.get(status).json()["calendar"]
+    assert waiting["status"] == "queued"
+    assert waiting["progress"] == {"done": 0, "total": None, "etaSeconds": None}
 
 
 def test_lost_cursor_compares_and_brings_nothing_deleted_back(account: Account) -> None:

@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -224,3 +226,22 @@ def test_question_that_makes_no_sense_names_the_field(member: Actor, query: dict
     response = member.client.get(f"{BASE}/slots", {**MONDAY, "duration": 60, **query})
     assert response.status_code == 400
     assert field in response.json()["error"]["fields"]
+
+
+@pytest.mark.django_db
+def test_slots_ask_as_often_for_many_people_and_events_as_for_few(member: Actor) -> None:
+    calendar, emails, counts = make_calendar(connect(member)), [], []
+    member.client.get(f"{BASE}/calendars")  # the first use of a token is noted on it
+    for number in (1, 8):
+        for one in range(number):
+            colleague = make_actor(workspace=member.workspace)
+            account = connect(colleague, f"{number}-{one}@contract.test", visibility="metadata")
+            emails.append(account.account_email)
+            write(make_calendar(account), *(remote(rule="FREQ=DAILY") for _ in range(number)))
+        write(calendar, *(remote(f"{n}", rule="FREQ=DAILY") for n in range(number)))
+        with CaptureQueriesContext(database) as queries:
+            answer = member.client.get(f"{BASE}/slots", {**MONDAY, "duration": 30, "attendees": ",".join(emails)})
+        assert answer.status_code == 200, answer.content
+        assert answer.json()["unknown"] == []
+        counts.append(len(queries))
+    assert counts[0] == counts[1] <= 14, counts

@@ -11,6 +11,7 @@ import time_machine
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
+from calendar_sync import recurrence
 from calendar_sync.models import Attendee, Calendar, CalendarEvent, Occurrence
 from calendar_sync.records import CANCELLED, Invited, Person, RemoteResource, Span
 from calendar_sync.services import occurrences, store
@@ -163,11 +164,11 @@ def test_extend_takes_the_horizon_along_with_time(calendar: Calendar) -> None:
         assert occurrences.extend() == 0
         last = Occurrence.objects.latest("starts_at").starts_at
     with time_machine.travel(datetime(2026, 3, 10, tzinfo=UTC), tick=False):
-        assert occurrences.extend() == 2
+        assert occurrences.extend() == 1  # the other one is stored to its end
         assert occurrences.extend() == 0
         assert Occurrence.objects.latest("starts_at").starts_at > last + timedelta(days=40)
     with time_machine.travel(datetime(2028, 6, 1, tzinfo=UTC), tick=False):
-        assert occurrences.extend() == 1  # the other one is long over
+        assert occurrences.extend() == 1
 
 
 def test_beyond_names_the_series_that_are_not_stored_that_far(calendar: Calendar) -> None:
@@ -181,4 +182,17 @@ def test_beyond_names_the_series_that_are_not_stored_that_far(calendar: Calendar
         near = occurrences.beyond(every, datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
     assert [row.title for row in far] == ["Endless"]
     assert list(near) == []
+    before = occurrences.beyond(every, datetime(2024, 6, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+    assert list(before) == []  # what begins inside the horizon has nothing before it
     assert "cut off" in CalendarEvent.objects.get(title="Explodes").cut
+
+
+def test_series_with_an_occurrence_moved_out_of_the_horizon_is_looked_at_again_there(calendar: Calendar) -> None:
+    with time_machine.travel(datetime(2026, 1, 10, tzinfo=UTC), tick=False):
+        series = remote("Daily", rule="FREQ=DAILY;COUNT=3", uid="1")
+        moved = remote("Moved", datetime(2029, 1, 6, 9), uid="1", recurrence_key="20260106T080000Z")
+        store.write(calendar=calendar, resources=[resource(series, moved)])
+    row = CalendarEvent.objects.get(title="Daily")
+    assert row.expanded_until < datetime(2029, 1, 1, tzinfo=UTC) < recurrence.LATEST
+    write(calendar, remote("Whole", rule="FREQ=DAILY;COUNT=3"))
+    assert CalendarEvent.objects.get(title="Whole").expanded_until == recurrence.LATEST

@@ -10,6 +10,7 @@ from calendar_sync.ics import read_events
 from calendar_sync.models import CalendarEvent
 from calendar_sync.tests.conftest import Account
 from calendar_sync.tests.servers import Server
+from calendar_sync.tests.test_changing import at_once, check_one_won
 from workspaces.models import IdempotencyRecord
 from workspaces.tests.fixtures import Actor
 
@@ -171,3 +172,15 @@ def test_delete_of_one_occurrence_and_of_the_series(
     assert member.client.get(f"{BASE}/events/{series}").status_code == 404
     served.sync()
     assert shown(member) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_write_one_event_at_once_do_not_overwrite_one_another(
+    member: Actor, served: Account, server: Server, work: str
+) -> None:
+    made = post(member, MEETING).json()
+    winner = check_one_won(at_once(member, made["id"], ["Mine", "Yours"], made["etag"]))
+    [there] = read_events(on_server(server))
+    assert there.title == winner
+    run = served.sync()
+    assert (run.added, run.changed, run.removed) == (0, 0, 0)

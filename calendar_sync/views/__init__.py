@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from calendar_sync import serializers as wire
 from calendar_sync.models import Calendar
-from calendar_sync.services import calendars, exporting, linking, reading
+from calendar_sync.services import calendars, exporting, linking, reading, timelines
 from core.api.negotiation import AnyAccept
 from core.api.pagination import PageParameters, paged_query, paged_shape, paginate, read_page
 from core.api.serializers import valid
@@ -80,7 +80,7 @@ class EntityEvents(APIView):
         """The latest start first, a series once, of all calendars the caller sees; `access` says how much of each."""
         entity = valid(EntityFields, {"entityType": entity_type, "entityId": entity_id}).validated_data
         paging, token = read_page(request.query_params), caller(request)
-        page = linking.timeline(user=token.user, workspace=token.workspace, paging=paging, **entity)
+        page = timelines.timeline(user=token.user, workspace=token.workspace, paging=paging, **entity)
         ids = {one.event.pk for one in page.rows}
         entities = linking.entities_of(workspace_id=token.workspace.pk, event_ids=ids)
         return Response(paged_query(page, paging, lambda one: wire.seen(one, entities)))

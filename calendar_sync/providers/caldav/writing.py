@@ -29,6 +29,7 @@ from calendar_sync.records import (
     Target,
 )
 from core.errors import (
+    ProviderRateLimited,
     ProviderRejected,
     ProviderUnavailable,
     RemoteChanged,
@@ -100,7 +101,7 @@ class CalDavWriter(CalendarProvider, EventWriter, ABC):
             resource.cancel(target.recurrence_key)
             if not resource.is_empty:
                 return (self._replaced(calendar, target, resource.text()),)
-        response = self.dav.call("DELETE", target.remote_id, _condition(target))
+        response = _unlocked(self.dav.call("DELETE", target.remote_id, _condition(target)))
         if response.status == 412:
             raise self._overtaken(calendar, target)
         raise_for_provider(response, WHO)
@@ -152,7 +153,7 @@ class CalDavWriter(CalendarProvider, EventWriter, ABC):
         return stored
 
     def _put(self, path: str, text: str, condition: dict[str, str]) -> Response:
-        response = self.dav.call("PUT", path, {**CALENDAR, **condition}, text.encode())
+        response = _unlocked(self.dav.call("PUT", path, {**CALENDAR, **condition}, text.encode()))
         if response.status == 412 and b"valid-calendar" in response.content:  # xandikos says so of bad data
             raise ProviderRejected(f"{WHO} cannot read the event as it was written.")
         return response
@@ -162,6 +163,14 @@ class CalDavWriter(CalendarProvider, EventWriter, ABC):
         if next(self.fetch(calendar, [target.remote_id]), None) is None:
             return RemoteMissing(f"{WHO} no longer has this event.")
         return RemoteChanged(f"{WHO} has another version of this event.")
+
+
+def _unlocked(response: Response) -> Response:
+    """Two who write at once meet a lock on some servers (xandikos; RFC 4918 11.3): nothing was written, and who asks
+    again learns whether it still may be."""
+    if response.status == 423:
+        raise ProviderRateLimited(f"{WHO} is writing there for somebody else.", retry_after=1, code="calendar_locked")
+    return response
 
 
 def _is_strong(etag: str) -> bool:

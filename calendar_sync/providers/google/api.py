@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from calendar_sync.providers.base import CalendarAccount
 from calendar_sync.providers.google.answers import Json
-from calendar_sync.providers.google.errors import check, refuses_token
+from calendar_sync.providers.google.errors import check, check_watch, refuses_token
 from core import http
 from core.errors import CursorExpired, ProviderUnavailable
 from core.http import Response
@@ -78,6 +78,17 @@ class CalendarApi:
         """events.delete. RemoteMissing where it was gone already, RemoteChanged as in `patch`."""
         headers = {"If-Match": etag} if etag else None
         check(self._ask("DELETE", _event(calendar_id, event_id), params={"sendUpdates": notify}, headers=headers))
+
+    # --- channels -------------------------------------------------------------------------------------------------
+
+    def watch(self, calendar_id: str, body: Json) -> Json:
+        """events.watch, of what `events` lists. UnsupportedOperation where Google tells of no changes in it."""
+        path, params = f"{_calendar(calendar_id)}/events/watch", {"eventTypes": EVENT_TYPES}
+        return check_watch(self._ask("POST", path, params=params, json=body, idempotent=False)).json_object()
+
+    def stop(self, channel_id: str, resource_id: str) -> None:
+        """channels.stop. RemoteMissing where there is no such channel."""
+        check(self._ask("POST", "/channels/stop", json={"id": channel_id, "resourceId": resource_id}, idempotent=True))
 
     # --- calls ----------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from core.errors import (
     ProviderRejected,
     ProviderUnavailable,
     RemoteChanged,
+    UnsupportedOperation,
 )
 from core.http import Response, clean_words, parse_retry_after, raise_for_provider
 
@@ -41,6 +42,7 @@ REFUSALS = {
     "domainPolicy": BLOCKED,
     "notACalendarUser": NO_CALENDAR,
 }
+NOT_TOLD, ADDRESS_REFUSED = "pushNotSupportedForRequestedResource", "push.webhookUrlUnauthorized"
 READ_ONLY = frozenset({"requiredAccessLevel", "forbiddenForNonOrganizer", "forbidden"})
 DEFAULT_WAIT = 60.0
 """The quota's window."""
@@ -70,6 +72,17 @@ def check(response: Response) -> Response:
         if found & READ_ONLY:
             raise ProviderRejected(f"{WHO} refused: {clean_words(text(error or {}, 'message'))}", code="read_only")
     return raise_for_provider(response, WHO)
+
+
+def check_watch(response: Response) -> Response:
+    """As `check`, for a request that something be told. An address that Google does not call comes as a 401, which is
+    no word on the account's token."""
+    found = reasons(error_of(response) or {})
+    if NOT_TOLD in found:
+        raise UnsupportedOperation(f"{WHO} tells of no changes in this calendar: it is asked by interval.")
+    if response.status == 401 and ADDRESS_REFUSED in found:
+        raise ProviderRejected(f"{WHO} does not call the address of PUBLIC_URL.", code="push_refused")
+    return check(response)
 
 
 def refuses_token(response: Response) -> bool:

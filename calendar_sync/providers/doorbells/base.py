@@ -1,0 +1,16 @@
+"""How a provider tells of changes in calendars before it is asked: all that `integrations.doorbells` says, and whether
+it takes one for each calendar."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from calendar_sync.providers.base import CalendarAccount
+from integrations.doorbells import Doorbell
+
+
+class CalendarDoorbell(Doorbell[CalendarAccount]):
+    """Subscriptions of one provider, for the account it is made with."""
+
+    per_calendar: ClassVar[bool]
+    """True where one tells of a single calendar, which `subscribe` names; False where one tells of all."""
