@@ -1,4 +1,5 @@
-"""The document model: what is known of each file, how much a workspace stores, and which objects are still to go.
+"""The document model: what is known of each file, how much a workspace stores, which objects are still to go, and which
+files are on their way to a vendor or from one.
 
 Rows are the truth about objects: an object that no row names is an orphan and goes (`services.reaping`). A document's
 `key` is set by the transaction that makes it ready and never changes again. Every lookup starts from `in_workspace`.
@@ -14,6 +15,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from core.ids import uuid7
+from core.work import WorkRow
 from entities.models import EntityReference
 from workspaces.scoping import WorkspaceQuerySet
 
@@ -64,6 +66,8 @@ class Document(EntityReference):
     uploaded_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
+    origin = models.CharField(max_length=300, blank=True, default="")
+    """Where a file that was brought by the product is from; an entity has one document of each. "": uploaded."""
     upload_key = models.CharField(max_length=MAX_KEY, blank=True, default="")
     """Where its client may send it; "" for a file the product made itself."""
     upload_expires_at = models.DateTimeField(null=True, blank=True)
@@ -89,6 +93,11 @@ class Document(EntityReference):
                 condition=Q(status=DocumentStatus.ARCHIVED, archived_at__isnull=False)
                 | ~Q(status=DocumentStatus.ARCHIVED) & Q(archived_at__isnull=True),
                 name="document_archived_says_when",
+            ),
+            models.UniqueConstraint(
+                fields=("workspace", "entity_type", "entity_id", "origin"),
+                condition=~Q(origin=""),
+                name="document_one_per_origin",
             ),
         )
         indexes = (
@@ -132,3 +141,36 @@ class Removal(models.Model):
 
     class Meta:
         indexes = (models.Index(fields=("due_at",), name="removal_due"),)
+
+
+class DocumentCopy(WorkRow):
+    """A document on its way to a workspace's file store, or a file of that on its way to being a document: one piece of
+    work for each time somebody asked."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    integration = models.ForeignKey("integrations.Integration", on_delete=models.CASCADE, related_name="+")
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    action = models.CharField(max_length=40)
+    """Of the integration's type: it says which way."""
+    given = models.JSONField(default=dict)
+    """The action's checked input."""
+    document = models.ForeignKey(Document, null=True, on_delete=models.SET_NULL, related_name="+")
+    """What goes there; what came of the file, once it is here. None: not yet, or deleted since."""
+    file_id = models.CharField(max_length=200, blank=True, default="")
+    """The vendor's id for what goes there, named before the first byte leaves: by it no repetition makes a second."""
+    result = models.JSONField(default=dict)
+    """The file at the vendor."""
+    done = models.BigIntegerField(default=0)
+    """Bytes, of this attempt."""
+    total = models.BigIntegerField(null=True)
+    """Bytes; None: not known."""
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("next_attempt_at",), condition=Q(status="queued"), name="documentcopy_due"),
+            models.Index(fields=("lease_until",), condition=Q(status="running"), name="documentcopy_leases"),
+            models.Index(fields=("finished_at",), name="documentcopy_finished"),
+        )

@@ -11,7 +11,8 @@ from rest_framework import serializers
 
 from core.api.pagination import PageParameters, PaginationShape, paged_shape
 from core.api.serializers import CamelSerializer, IsoDateTimeField, wire_time
-from documents.models import MAX_CONTENT_TYPE, Document, DocumentStatus
+from core.work import WorkStatus
+from documents.models import MAX_CONTENT_TYPE, Document, DocumentCopy, DocumentStatus
 from documents.services.reading import DocumentsQuery, Filters
 from documents.services.standing import Standing
 from documents.storage.base import Download, Upload
@@ -143,6 +144,26 @@ def standing(found: Standing) -> dict[str, Any]:
     }
 
 
+def copy(row: DocumentCopy) -> dict[str, Any]:
+    """How a copy stands."""
+    waits = row.status == WorkStatus.QUEUED
+    return {
+        "id": str(row.pk),
+        "action": row.action,
+        "status": row.status,
+        "integrationId": str(row.integration_id),
+        "documentId": str(row.document_id) if row.document_id else None,
+        "file": row.result or None,
+        "done": row.done,
+        "total": row.total,
+        "attempts": row.attempts,
+        "nextAttemptAt": wire_time(row.next_attempt_at) if waits else None,
+        "lastError": {"code": row.error_code, "message": row.error_message} if row.error_code else None,
+        "createdAt": wire_time(row.created_at),
+        "finishedAt": wire_time(row.finished_at) if row.finished_at else None,
+    }
+
+
 def with_counts(answer: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, Any]:
     """A list of an entity."""
     return {**answer, "counts": dict(counts)}
@@ -215,6 +236,29 @@ class DocumentConfigShape(CamelSerializer):
     public_endpoint = serializers.CharField()
     quota_bytes = serializers.IntegerField(allow_null=True, help_text="Of a workspace; null: not limited.")
     check = StoreCheckShape()
+
+
+class CopyErrorShape(CamelSerializer):
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class DocumentCopyShape(CamelSerializer):
+    """A document on its way to a file store, or a file of that on its way to being a document."""
+
+    id = serializers.UUIDField()
+    action = serializers.CharField()
+    status = serializers.ChoiceField(WorkStatus.choices)
+    integration_id = serializers.UUIDField()
+    document_id = serializers.UUIDField(allow_null=True, help_text="Of a file that comes here: null until it is here.")
+    file = serializers.DictField(allow_null=True, help_text="At the vendor; null until the copy is done.")
+    done = serializers.IntegerField(help_text="Bytes of this attempt.")
+    total = serializers.IntegerField(allow_null=True)
+    attempts = serializers.IntegerField()
+    next_attempt_at = IsoDateTimeField(allow_null=True)
+    last_error = CopyErrorShape(allow_null=True)
+    created_at = IsoDateTimeField()
+    finished_at = IsoDateTimeField(allow_null=True)
 
 
 class DocumentCountsShape(CamelSerializer):

@@ -8,6 +8,7 @@ urlpatterns = [
     path("documents", documents.Documents.as_view(), name="documents"),
     path("documents/config", documents.Config.as_view(), name="documents-config"),
     path("documents/upload", documents.Upload.as_view(), name="documents-upload"),
+    path("documents/copies/<str:copy_id>", documents.Copy.as_view(), name="document-copy"),
     path("documents/content/<str:link>", content.Content.as_view(), name="document-content"),
     path("documents/preview/<str:link>", content.PreviewContent.as_view(), name="document-preview-content"),
     path(

@@ -35,22 +35,42 @@ class Found:
     problem: Problem | None = None
 
 
+class Seen:
+    """What goes by: how much it is, its hash, and how it begins."""
+
+    def __init__(self) -> None:
+        self.size, self.head, self._digest = 0, b"", hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def add(self, part: bytes) -> None:
+        self._digest.update(part)
+        self.size += len(part)
+        if len(self.head) < sniffing.HEAD:
+            self.head += part[: sniffing.HEAD - len(self.head)]
+
+
 def inspect(store: Store, key: str, document: Document) -> Found:
     """RemoteMissing where it is not there; the store's own errors."""
-    seen = store.stat(key)
-    if seen is None:
+    stat = store.stat(key)
+    if stat is None:
         raise RemoteMissing
-    if problem := _size_problem(document, seen.size):
-        return Found(seen.size, "", problem=problem)
+    if problem := _size_problem(document, stat.size):
+        return Found(stat.size, "", problem=problem)
     # A store that knows the hash of the whole is asked for the beginning only: no gigabyte comes through here.
-    known = seen.sha256
-    digest, size, head = hashlib.sha256(), 0, b""
-    for part in store.read(key, end=min(sniffing.HEAD, seen.size) if known else None):
-        digest.update(part)
-        size += len(part)
-        if len(head) < sniffing.HEAD:
-            head += part[: sniffing.HEAD - len(head)]
-    looks_like, sha256, size = sniffing.sniff(head), known or digest.hexdigest(), seen.size if known else size
+    seen = Seen()
+    for part in store.read(key, end=min(sniffing.HEAD, stat.size) if stat.sha256 else None):
+        seen.add(part)
+    if stat.sha256:
+        return judge(store, key, document, head=seen.head, size=stat.size, sha256=stat.sha256)
+    return judge(store, key, document, head=seen.head, size=seen.size, sha256=seen.sha256)
+
+
+def judge(store: Store, key: str, document: Document, *, head: bytes, size: int, sha256: str) -> Found:
+    """An object whose size, hash and beginning are known: read again only by a scanner."""
+    looks_like = sniffing.sniff(head)
     problem = (
         _size_problem(document, size)
         or _hash_problem(document, sha256)

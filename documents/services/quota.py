@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection as database
 
 from core.errors import Conflict
-from documents.models import Document
+from documents.models import Document, DocumentUsage
 
 _ADD = """
 INSERT INTO documents_documentusage (workspace_id, size) VALUES (%s, %s)
@@ -26,17 +26,28 @@ class QuotaExceeded(Conflict):
     default_code = "quota_exceeded"
 
 
+def check(workspace_id: uuid.UUID, size: int) -> None:
+    """QuotaExceeded where so many bytes more would not go in now: told before anybody fetches them."""
+    used = DocumentUsage.objects.filter(workspace=workspace_id).values_list("size", flat=True).first() or 0
+    _refuse_beyond(used + size, size)
+
+
 def take(document: Document, size: int) -> None:
     """From now on it takes so much; the caller saves the row. QuotaExceeded where that is more than there is."""
     more = size - document.counted
     if not more:
         return
-    used, most = _add(document.workspace_id, more), settings.DOCUMENT_QUOTA_BYTES
+    _refuse_beyond(_add(document.workspace_id, more), more)
+    document.counted = size
+
+
+def _refuse_beyond(used: int, more: int) -> None:
+    """`used` would be taken with `more` of them new. Giving back is never refused."""
+    most = settings.DOCUMENT_QUOTA_BYTES
     if 0 < most < used and more > 0:
         raise QuotaExceeded(
             f"The workspace may store {most:,} bytes and {used - more:,} are taken; this needs {more:,} more."
         )
-    document.counted = size
 
 
 def _add(workspace_id: uuid.UUID, more: int) -> int:

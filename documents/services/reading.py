@@ -2,7 +2,8 @@
 
 Promised: the cost follows the page that is asked for. Ids are ordered by time, so a page is a stretch of an index that
 begins with the workspace and what it is narrowed by. Words are looked for among the nearest RECENT documents first,
-where a frequent one fills its page; a rare one is asked of the word index, which holds the workspace as a word.
+where a frequent one fills its page, then among FURTHER ones if it may fill there; a rare one is asked of the word
+index, which holds the workspace as a word.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 COUNTED = 10_000
 """A list is counted as far as this."""
-RECENT = 2_000
+RECENT, FURTHER = 2_000, 16_000
 MAX_WORDS = 16
 PREFIX_FROM = 2
 """Words of so many characters may go on: "contr" finds contract.pdf."""
@@ -160,12 +161,28 @@ def _quoted(word: str) -> str:
 
 
 def _matching(rows: QuerySet[Document], words: str, count: int) -> list[uuid.UUID]:
-    """The first `count` that have these words."""
-    nearest = list(rows.values_list("pk", flat=True)[:RECENT])
-    within = RawSQL("SELECT id FROM documents_document WHERE id = ANY(%s) AND words @@ %s::tsquery", (nearest, words))
-    hits = list(rows.filter(pk__in=within).values_list("pk", flat=True)[:count])
-    if len(hits) >= count or len(nearest) < RECENT:
-        return hits
+    """The first `count` that have these words. How dense they are among the nearest says where to look on: further
+    there, which ends where the page is full, or in the word index, which brings all that have them."""
+    for window in (RECENT, FURTHER):
+        hits, whole = _within(rows, words, count, window)
+        if len(hits) >= count or whole:
+            return hits
+        if len(hits) * FURTHER < count * window:
+            break
     # OFFSET 0 is a fence: the word index is asked, and not every document in turn.
     everywhere = RawSQL("SELECT id FROM documents_document WHERE words @@ %s::tsquery OFFSET 0", (words,))
     return list(rows.filter(pk__in=everywhere).values_list("pk", flat=True)[:count])
+
+
+def _within(rows: QuerySet[Document], words: str, count: int, window: int) -> tuple[list[uuid.UUID], bool]:
+    """The first of the `window` nearest that have these words, and whether there are no more than those. The LIMIT
+    inside is a fence too: rows are read in their order, and reading stops with the last one wanted."""
+    nearest = rows.annotate(words=RawSQL("documents_document.words", ())).values_list("pk", "words")[:window]
+    sql, values = nearest.query.sql_with_params()
+    with database.cursor() as cursor:
+        cursor.execute(
+            f"SELECT id FROM ({sql}) AS nearest (id, words) WHERE words @@ %s::tsquery LIMIT %s",  # noqa: S608 - Django's own
+            [*values, words, count],
+        )
+        hits = [pk for (pk,) in cursor.fetchall()]
+    return hits, len(hits) < count and not rows[window : window + 1].exists()

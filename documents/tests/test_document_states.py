@@ -313,4 +313,4 @@ def test_tick_takes_its_turns(member: Actor) -> None:
     removals.note(keys.final_key(member.workspace.pk, uuid7()))
     tick()
     assert not Removal.objects.exists()
-    assert PeriodicSlot.objects.filter(task__startswith="documents.").count() == 3
+    assert PeriodicSlot.objects.filter(task__startswith="documents.").count() == 4

@@ -123,6 +123,21 @@ def test_rare_word_is_found_behind_many_newer_documents(member: Actor, monkeypat
     assert len(names(member, q="hello")) == 6
 
 
+@pytest.mark.parametrize(("rare", "asks_the_index"), [(3, False), (12, True)], ids=["dense", "rare"])
+def test_words_are_looked_for_further_on_where_they_are_dense_enough(
+    member: Actor, monkeypatch: pytest.MonkeyPatch, rare: int, asks_the_index: bool
+) -> None:
+    """Else a page costs as much as there are documents with these words."""
+    monkeypatch.setattr(reading, "RECENT", 3)
+    monkeypatch.setattr(reading, "FURTHER", 9)
+    made = [make_document(member, file_name="other.txt" if n % rare else "hello.txt") for n in range(24)]
+    wanted = [str(row.pk) for row in made if row.file_name == "hello.txt"][::-1]
+    with CaptureQueriesContext(connection) as queries:
+        answer = member.client.get(V1, {"q": "hello", "limit": 2}).json()
+    assert [row["id"] for row in answer["data"]] == wanted[:2]
+    assert any("tsquery OFFSET 0" in query["sql"] for query in queries) is asks_the_index
+
+
 @pytest.mark.parametrize(
     ("path", "query", "most"), [("", {}, 8), ("", {"q": "hello"}, 9), ("/entity/contact/42", {}, 9)]
 )

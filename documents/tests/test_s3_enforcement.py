@@ -18,41 +18,13 @@ from core.errors import ProviderError, RemoteMissing
 from documents.storage.base import Upload
 from documents.storage.s3 import S3Store
 from documents.storage.s3_writing import PART
-from documents.tests import localstack
+from documents.tests.conftest import BUCKET, ORIGIN
 
 pytestmark = pytest.mark.services
 
-BUCKET = "patchbay-documents"
-ORIGIN = "https://crm.example.org"
 PDF = b"%PDF-1.7 a letter"
 OTHER = b"%PDF-1.7 another"
 LATER = timedelta(minutes=5)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if not localstack.python():
-        pytest.skip("LocalStack is not installed: run `make test-services`, which puts it into .venv/localstack")
-    with localstack.running(tmp_path_factory.mktemp("localstack")) as url:
-        yield url
-
-
-@pytest.fixture
-def store(server: str, settings: Any) -> S3Store:
-    settings.S3_ENDPOINT_URL, settings.S3_PUBLIC_ENDPOINT_URL = server, ""
-    settings.S3_BUCKET, settings.S3_REGION = BUCKET, "us-east-1"
-    settings.S3_ACCESS_KEY_ID = settings.S3_SECRET_ACCESS_KEY = "test"
-    made = S3Store()
-    made._client.create_bucket(Bucket=BUCKET)  # in its own region, doing it again is nothing
-    made._client.put_bucket_cors(
-        Bucket=BUCKET,
-        CORSConfiguration={
-            "CORSRules": [
-                {"AllowedOrigins": [ORIGIN], "AllowedMethods": ["GET", "PUT", "POST"], "AllowedHeaders": ["*"]}
-            ]
-        },
-    )
-    return made
 
 
 @pytest.fixture

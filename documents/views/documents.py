@@ -12,7 +12,7 @@ from core.api.pagination import PageParameters, paged_query, read_page
 from core.api.serializers import valid
 from documents import serializers as wire
 from documents.models import Document
-from documents.services import changing, confirming, downloading, reading, standing, uploading
+from documents.services import changing, confirming, copying, downloading, reading, standing, uploading
 from documents.services.reading import DocumentsQuery, Filters
 from entities.serializers import EntityFields
 from workspaces.authentication import caller
@@ -139,3 +139,12 @@ class Archive(APIView):
     def patch(self, request: Request, document_id: str) -> Response:
         """As POST."""
         return self.post(request, document_id)
+
+
+class Copy(APIView):
+    """A copy to a file store of the workspace, or from one."""
+
+    @extend_schema(operation_id="document_copy", responses=wire.DocumentCopyShape)
+    def get(self, request: Request, copy_id: str) -> Response:
+        """How far it is, why it waits or failed, and what came of it. Remembered for 30 days after its end."""
+        return Response(wire.copy(copying.find(workspace=caller(request).workspace, copy_id=copy_id)))
