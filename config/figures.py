@@ -10,6 +10,7 @@ from django.db.models import Count, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from calendar_sync.models import CalendarChannel
 from email_logs.models import EmailLogMirror
 from email_logs.services import outgoing
 from email_sync.models import PushChannel, PushStatus, Submission
@@ -70,6 +71,12 @@ FIGURES = (
     Figure("patchbay_sends", "Outgoing mail by stage.", "stage", _counted(Submission, "stage")),
     Figure("patchbay_email_log_mirrors", "Mirrors of email logs by status.", "status", _counted(EmailLogMirror)),
     Figure("patchbay_push_channels", "Mailboxes by whether changes are told.", "status", _counted(PushChannel)),
+    Figure(
+        "patchbay_calendar_channels",
+        "Calendars, and accounts told of whole, by whether changes are told.",
+        "status",
+        _counted(CalendarChannel),
+    ),
     Figure("patchbay_idle_connections", "Connections to mail servers that listen.", "", _listening),
     Figure("patchbay_integrations", "Enabled integrations by health.", "health", _integrations),
     Figure("patchbay_deliveries_due", "Webhooks to be sent now.", "", lambda: {"": delivery_turns.due().count()}),

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from config.management.demo_calendars import CONTACTS
 from email_logs.columns import COLUMNS
 from simulator.carbone import API_KEY as CARBONE_KEY
 from simulator.hooks_platform import ZAPIER_HOOK
@@ -40,7 +41,7 @@ def seed(simulator: Simulator, owner: str) -> dict[str, str]:
     simulator.control("POST", "/airtable/bases", {"id": BASE, "name": "Sales", "tables": [leads, sent]})
     simulator.control("POST", "/hubspot/tokens", {"token": CRM_TOKEN})
     for kind in ("contacts", "companies"):
-        simulator.control("POST", f"/hubspot/objects/{kind}", {"count": 60})
+        simulator.control("POST", f"/hubspot/objects/{kind}", {"count": CONTACTS})
     tokens: dict[str, str] = simulator.control("POST", f"/drive/{owner}/tokens", {})
     return tokens
 

@@ -8,6 +8,7 @@ __all__ = (
     "CONNECTION_CHECKS",
     "DEFAULT_AUTO_FIELD",
     "DISCONNECT_STEPS",
+    "DOCUMENT_FILES",
     "EMAIL_BACKEND",
     "INCOMPLETE_COUNTS",
     "INSTALLED_APPS",
@@ -19,10 +20,11 @@ __all__ = (
 )
 
 INSTALLED_APPS = [
-    "unfold",
+    "config",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
-    "django.contrib.admin",
+    "config.console.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -33,7 +35,6 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "axes",
-    "config",
     "workspaces",
     "entities",
     "integrations",
@@ -64,7 +65,10 @@ MATCH_COUNTERS = {
 }
 """Who counts what a match of an address or domain links, by "emails" and "events" (`entities.services.matches`)."""
 
-PUSH_STANDINGS = {"email": "email_sync.services.push_standing.of"}
+PUSH_STANDINGS = {
+    "email": "email_sync.services.push_standing.of",
+    "calendar": "calendar_sync.services.push_standing.of",
+}
 """Who says whether a provider tells of changes by itself, by type of sync (`integrations.services.standing`)."""
 INCOMPLETE_COUNTS = {
     "email": "email_sync.services.isolating.count",
@@ -72,11 +76,18 @@ INCOMPLETE_COUNTS = {
 }
 """Who counts what the provider lists and has not given whole, by type of sync (`integrations.services.standing`)."""
 
-QUEUED_ACTIONS = {"mirror_email_log": "email_logs.queued_actions.MirrorAction"}
+QUEUED_ACTIONS = {
+    "mirror_email_log": "email_logs.queued_actions.MirrorAction",
+    "copy_document": "documents.queued_actions.CopyAction",
+    "save_document": "documents.queued_actions.CopyAction",
+}
 """Whose work an integration's action queues, where it is another app's (`integrations.services.queued_actions`)."""
 
-DISCONNECT_STEPS = ("email_sync.services.doorbells.stop",)
+DISCONNECT_STEPS = ("email_sync.services.doorbells.stop", "calendar_sync.services.doorbells.stop")
 """What else is ended at the provider with the credential of an account that is disconnected. None may raise."""
+
+DOCUMENT_FILES = "documents.files.DocumentFiles"
+"""Who keeps files as documents and finds those that go along elsewhere (`integrations.services.files`, ADR 31)."""
 
 WORKSPACE_MAILER = "email_logs.services.mailer.send"
 """How integrations' own sends and notices to owners leave: the second up-call (ADR 25)."""

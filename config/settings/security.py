@@ -15,6 +15,7 @@ __all__ = (
     "AXES_ENABLE_ADMIN",
     "AXES_FAILURE_LIMIT",
     "AXES_HANDLER",
+    "AXES_LOCKOUT_CALLABLE",
     "AXES_LOCKOUT_PARAMETERS",
     "AXES_RESET_ON_SUCCESS",
     "AXES_USERNAME_CALLABLE",
@@ -61,6 +62,7 @@ LOGIN_URL = "/admin/login/"
 LOGIN_REDIRECT_URL = "/admin/"
 
 AXES_HANDLER = "axes.handlers.database.AxesDatabaseHandler"
+AXES_LOCKOUT_CALLABLE = "config.console.pages.locked"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]

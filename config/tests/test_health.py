@@ -75,7 +75,7 @@ def test_readyz_without_a_database_names_it_and_asks_no_further(
 
 @pytest.mark.django_db
 def test_metrics_costs_one_query_per_figure(client: Client, django_assert_num_queries: Any) -> None:
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(13):
         answer = client.get("/metrics")
     assert answer["Content-Type"].startswith("text/plain; version=0.0.4")
     lines = answer.content.decode().splitlines()

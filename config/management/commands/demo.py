@@ -1,5 +1,5 @@
-"""`manage.py demo`: the whole product beside the provider simulator, with three mailboxes connected and syncing and an
-integration of each type.
+"""`manage.py demo`: the whole product beside the provider simulator, with three accounts connected, their mail and
+calendars syncing, and an integration of each type.
 
 Everything the demo does goes through the HTTP API, as a client would; only the past of its email logs is written
 beside it. State lives in `.demo/`, made anew each time.
@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from pathlib import Path
@@ -21,7 +21,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from config import env
-from config.management import demo_integrations
+from config.management import demo_calendars, demo_integrations
 from simulator.process import Simulator, running
 from simulator.visitor import Visitor
 from workspaces.runtime import product as runtime
@@ -36,7 +36,7 @@ READY_SECONDS = 90
 
 
 class Command(BaseCommand):
-    """Starts simulator and product, connects the mailboxes, then delivers a new mail now and then."""
+    """Starts simulator and product, connects the accounts, then delivers a new mail now and then."""
 
     help = "Start the product with the bundled provider simulator and a seeded workspace."
     requires_system_checks = ()
@@ -49,6 +49,8 @@ class Command(BaseCommand):
         with running() as simulator:
             for email, (vendor, messages) in MAILBOXES.items():
                 simulator.create_account(vendor, email, messages=messages, until="now")
+            vendors = {email: vendor for email, (vendor, _) in MAILBOXES.items()}
+            demo_calendars.seed(simulator, vendors, datetime.now(UTC).date())
             surroundings = self._surroundings(simulator, str(folder))
             product = subprocess.Popen(
                 [sys.executable, "manage.py", "up"],
@@ -83,19 +85,23 @@ class Command(BaseCommand):
         ).stdout.strip()  # fmt: skip
         visitor = Visitor(url, token)
         for email, (vendor, _) in MAILBOXES.items():
-            visitor.connect(simulator, vendor, email)
+            visitor.connect(simulator, vendor, email, scopes="email,calendar")
         integrated = demo_integrations.integrate(visitor, simulator, next(iter(MAILBOXES)))
         subprocess.run(
             [sys.executable, "manage.py", "demo_log", "--email", OWNER],
             cwd=settings.BASE_DIR, env=surroundings, check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
+        monday = demo_calendars.monday_of(datetime.now(UTC).date())
+        weeks = f"start={monday}&end={monday + timedelta(days=14)}"
+        api = f"{url}/api/v1/integrations"
         self.stdout.write(
-            f"\nThe demo is up. Its mailboxes are syncing: {', '.join(MAILBOXES)}.\n"
+            f"\nThe demo is up. Mail and calendars are syncing: {', '.join(MAILBOXES)}.\n"
             f"Integrations: {', '.join(name for name, works, _ in integrated if works)}.\n"
             f"  Console    {url}/admin/   {OWNER} / {PASSWORD}\n"
             f"  API docs   {url}/api/docs\n"
             f"  Simulator  {simulator.base_url}/_control/health\n"
-            f"  First mail curl -H 'Authorization: Bearer {token}' '{url}/api/v1/integrations/email/inbox?limit=5'\n"
+            f"  First mail curl -H 'Authorization: Bearer {token}' '{api}/email/inbox?limit=5'\n"
+            f"  Two weeks  curl -H 'Authorization: Bearer {token}' '{api}/calendar/events?{weeks}'\n"
         )
 
     def _deliver_news(self, simulator: Simulator, product: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,28 @@
+"""Which workspaces a page of the frame speaks of: the same ones as the pages of rows (`core.admin`)."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from core.admin import console_workspace_ids, sees_all
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """`workspaces` is None for an operator who looks at the whole installation."""
+
+    workspaces: frozenset[uuid.UUID] | None
+
+    def of(self, rows: QuerySet[Any], path: str = "workspace") -> QuerySet[Any]:
+        """Those of the workspaces; `path` leads from the model to its workspace."""
+        return rows if self.workspaces is None else rows.filter(**{f"{path}__in": self.workspaces})
+
+
+def scope_of(request: HttpRequest) -> Scope:
+    """What the caller sees now."""
+    return Scope(None if sees_all(request) else console_workspace_ids(request))
