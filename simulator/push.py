@@ -1,4 +1,5 @@
-"""Doorbells: Graph's change notifications and Pub/Sub's pushes for Gmail, POSTed to a hub on loopback.
+"""Doorbells: Graph's change notifications, Pub/Sub's pushes for Gmail and the channels of Google's calendars, POSTed to
+a hub on loopback.
 
 `server` calls `flush` after each request; what changed since a watcher was last told goes out in a task of its own,
 late, twice or not at all if the settings `push_…` say so. What was posted is in `world.pushes`, for the control API.
@@ -17,15 +18,21 @@ from urllib.parse import quote_plus, urlsplit
 
 from simulator.errors import Refusal
 from simulator.gmail.push import due_pushes
+from simulator.google_calendar import channels
 from simulator.graph import subscriptions
 from simulator.state import World
 from simulator.wire import Request
 
 GRAPH_SECONDS = 3.0
 PUBSUB_SECONDS = 10.0
+CHANNEL_SECONDS = 10.0
 VALIDATION_SECONDS = 10.0
 RETRY_SECONDS = 0.2
 VALIDATION_TEXT = "Validation: Testing client application reachability for subscription Request-Id: "
+
+
+def as_nothing(body: Any) -> tuple[bytes, dict[str, str]]:
+    return b"", {}
 
 
 def as_json(body: Any) -> tuple[bytes, dict[str, str]]:
@@ -34,7 +41,7 @@ def as_json(body: Any) -> tuple[bytes, dict[str, str]]:
 
 @dataclass(frozen=True)
 class Message:
-    """Something to post: `kind` notification, lifecycle, pubsub or validation, or a vendor's own word."""
+    """Something to post: `kind` notification, lifecycle, pubsub, channel or validation, or a vendor's own word."""
 
     vendor: str
     account: str
@@ -110,6 +117,9 @@ class Push:
             url = self.world.settings.pubsub_push_endpoint
             if on_loopback(url):
                 self.send(Message("google", account, "pubsub", url, body, headers, PUBSUB_SECONDS))
+        for account, url, headers in channels.due_messages(self.world):
+            if on_loopback(url):
+                self.send(Message("google", account, "channel", url, headers, headers, CHANNEL_SECONDS, as_nothing))
 
     def send(self, message: Message, *, copies: int = 0, delay: float = 0.0) -> None:
         """`copies` and `delay` (seconds) for this message alone; without, as the settings `push_…` say."""

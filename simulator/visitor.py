@@ -81,9 +81,9 @@ class Visitor:
     def connect_microsoft(self, simulator: Simulator, email: str) -> str:
         return self.connect(simulator, "microsoft", email)
 
-    def connect(self, simulator: Simulator, provider: str, email: str) -> str:
+    def connect(self, simulator: Simulator, provider: str, email: str, *, scopes: str = "email") -> str:
         """Walks through the consent flow as `email`; the id of the connection."""
-        begun = self.get(f"oauth/{provider}/authorize", scopes="email")
+        begun = self.get(f"oauth/{provider}/authorize", scopes=scopes)
         back = urlsplit(simulator.authorize(begun["authorizationUrl"], email))
         status, answer = self.request("GET", f"{back.path}?{back.query}")
         if status >= 400:

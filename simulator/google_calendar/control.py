@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from simulator.control import add_call
+from simulator.google_calendar import channels
 from simulator.google_calendar.access import Call
 from simulator.google_calendar.methods import CALENDAR
 from simulator.google_calendar.store import ROLES, Calendar, CalendarState, Item
@@ -34,6 +35,7 @@ def register_control(router: Router, world: World) -> None:
         ("POST", f"{events}/{{eventId}}/move", control.move_event),
         ("POST", "/calendar/{email}/expire-sync", control.expire_sync),
         ("POST", "/calendar/{email}/tokens", control.tokens),
+        ("GET", "/calendar/{email}/channels", control.channels),
     ):
         add_call(router, method, path, handler)
 
@@ -108,6 +110,11 @@ class CalendarControl:
         life = self.world.settings.google_access_token_seconds
         access = authority.issue_access(grant, scopes, self.world.now() + life, "ya29.a0")
         return {"access_token": access.token, "expires_in": life}
+
+    def channels(self, request: Request) -> dict[str, Any]:
+        """The account's living channels."""
+        email = self._email(request)
+        return {"channels": [channels.describe(one) for one in channels.living(self.world) if one.account == email]}
 
     def _email(self, request: Request) -> str:
         account = self.world.account("google", request.params["email"])

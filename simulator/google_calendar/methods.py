@@ -14,6 +14,8 @@ LIST_READONLY = PREFIX + "calendar.calendarlist.readonly"
 EVENTS = PREFIX + "calendar.events"
 OWNED = PREFIX + "calendar.events.owned"
 
+ACLS, SETTINGS = PREFIX + "calendar.acls", PREFIX + "calendar.settings"
+
 LIST_READ = (CALENDAR, LIST, LIST_READONLY, READONLY)
 READ = (
     CALENDAR, CREATED, EVENTS, PREFIX + "calendar.events.freebusy", OWNED, PREFIX + "calendar.events.owned.readonly",
@@ -21,6 +23,8 @@ READ = (
 )  # fmt: skip
 WRITE = (CALENDAR, CREATED, EVENTS, OWNED)
 MOVE = (CALENDAR, EVENTS, OWNED)
+STOP = (*READ, LIST, LIST_READONLY, ACLS, f"{ACLS}.readonly", SETTINGS, f"{SETTINGS}.readonly")
+"""Whoever may watch anything may stop what they watch."""
 
 
 @dataclass(frozen=True)
@@ -56,5 +60,7 @@ METHODS = {
     "calendar.events.patch": _method("PATCH", EVENT, WRITE, *WRITING),
     "calendar.events.update": _method("PUT", EVENT, WRITE, *WRITING),
     "calendar.events.delete": _method("DELETE", EVENT, WRITE, "sendUpdates"),
+    "calendar.events.watch": _method("POST", "calendars/{calendarId}/events/watch", READ, "eventTypes"),
+    "calendar.channels.stop": _method("POST", "channels/stop", STOP),
     "calendar.events.move": _method("POST", f"{EVENT}/move", MOVE, "destination", "sendUpdates"),
 }  # fmt: skip

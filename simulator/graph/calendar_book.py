@@ -31,6 +31,17 @@ class BookCalendar:
     owner: str = ""
 
 
+@dataclass(frozen=True)
+class BookChange:
+    """Something that happened to an event. `id` is the mutable id it had then."""
+
+    seq: int
+    kind: str
+    """added, changed or removed."""
+    id: str
+    immutable_id: str
+
+
 @dataclass
 class BookEvent:
     """`fields` are Graph's own, as they were given; times as dateTimeTimeZone."""
@@ -97,6 +108,7 @@ class Book:
         self.random = random.Random(f"{seed}/calendars/{account.email}")
         self.email = account.email
         self.calendars: dict[str, BookCalendar] = {}
+        self.changes: list[BookChange] = []
         self.events: dict[str, BookEvent] = {}
         """By immutable id."""
         self.add_calendar("Calendar", is_default=True)
@@ -116,6 +128,7 @@ class Book:
             self._new_id("AAMkAD", 80), self._new_id("AAkALg", 80), calendar_id, uid, fields, now, now, **facts
         )
         self.events[event.immutable_id] = event
+        self._note("added", event, event.id)
         return event
 
     def find(self, identity: str) -> tuple[BookEvent, date | None] | None:
@@ -133,10 +146,26 @@ class Book:
         """Something of it changed."""
         event.version += 1
         event.modified = now
+        self._note("changed", event, event.id)
+
+    def remove(self, event: BookEvent) -> None:
+        """For good."""
+        del self.events[event.immutable_id]
+        self._note("removed", event, event.id)
 
     def move(self, event: BookEvent, calendar_id: str) -> None:
         """Its mutable id changes; the time of its last change does not."""
-        event.calendar_id, event.id = calendar_id, self._new_id("AAMkAD", 80)
+        before, event.calendar_id, event.id = event.id, calendar_id, self._new_id("AAMkAD", 80)
+        self._note("removed", event, before)
+        self._note("added", event, event.id)
+
+    @property
+    def seq(self) -> int:
+        """Of the last change."""
+        return len(self.changes)
+
+    def _note(self, kind: str, event: BookEvent, identity: str) -> None:
+        self.changes.append(BookChange(self.seq + 1, kind, identity, event.immutable_id))
 
     def _new_id(self, prefix: str, length: int) -> str:
         letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

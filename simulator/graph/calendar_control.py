@@ -48,7 +48,7 @@ class CalendarControl:
         book = self._book(request)
         calendar = book.calendars.pop(request.params["calendar"])
         for event in book.by_calendar(calendar.id):
-            del book.events[event.immutable_id]
+            book.remove(event)
         return {}
 
     def add_graph_events(self, request: Request) -> Body:
@@ -92,7 +92,7 @@ class CalendarControl:
         """For good, and nobody is told."""
         book = self._book(request)
         event = self._event(book, request)
-        del book.events[event.immutable_id]
+        book.remove(event)
         return describe(book, event)
 
     def _book(self, request: Request) -> Book:

@@ -262,7 +262,7 @@ def _take_away(call: Call, book: Book, event: BookEvent, day: date | None) -> No
         event.changed.pop(day, None)
         book.touch(event, call.now)
     else:
-        del book.events[event.immutable_id]
+        book.remove(event)
     if event.is_organizer:
         for other, copy in _copies(call, event):
             if day is not None:
@@ -300,7 +300,7 @@ def answer(name: str) -> Handler:
             _tell_organizer(call, event, ANSWERS[name])
         if name == "decline":
             if day is None:
-                del book.events[event.immutable_id]
+                book.remove(event)
             else:
                 event.cancelled.add(day)
         call.changed(f"event.{name}", id=event.immutable_id, told=bool(body.get("sendResponse", True)))

@@ -1,5 +1,5 @@
 """/v1.0/subscriptions: made after a handshake with the caller's address, renewed, reauthorised, deleted, listed per app
-and user; and what is to be posted to them: notifications of changes, lifecycle events."""
+and user; and what is to be posted to them: notifications of changes to messages or events, lifecycle events."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.errors import Refusal, graph_error, trace_id
-from simulator.exchange import Change, ExchangeMailbox
+from simulator.exchange import Change
 from simulator.grants import AccessToken
 from simulator.graph.access import CONTEXT, bad_request, caller, check_scope, created, open_mailbox, prefer, stamped
+from simulator.graph.calendar_book import BookChange, book_of
+from simulator.graph.calendar_methods import READ as READ_CALENDARS
 from simulator.graph.methods import READ_BASIC
 from simulator.graph.query import read_moment
 from simulator.graph.resource import stamp
@@ -24,6 +26,8 @@ RESOURCE = re.compile(
     r"/?(?:me|users/(?P<user>[^/]+))/(?:mailFolders(?:\('(?P<quoted>[^']+)'\)|/(?P<plain>[^/]+))/)?messages/?",
     re.IGNORECASE,
 )
+EVENTS = re.compile(r"/?(?:me|users/(?P<user>[^/]+))/events/?", re.IGNORECASE)
+READ_ANY = (*READ_BASIC, *READ_CALENDARS)
 CHANGE_TYPES = {"created", "updated", "deleted"}
 KINDS = {"added": "created", "changed": "updated", "removed": "deleted"}
 LIFECYCLE = {"reauthorizationRequired", "subscriptionRemoved", "missed"}
@@ -42,6 +46,8 @@ class Subscription:
     resource: str
     folder_id: str
     """Empty: all messages."""
+    of_events: bool
+    """It is about the events of all calendars."""
     change_types: frozenset[str]
     notification_url: str
     lifecycle_url: str
@@ -50,7 +56,7 @@ class Subscription:
     immutable: bool
     """Whether it was made with the header; its notifications carry that kind of id."""
     told: int
-    """The mailbox's seq up to which it has been told."""
+    """The seq of the mailbox, or of its calendars, up to which it has been told."""
 
     def show(self) -> dict[str, Any]:
         return {
@@ -81,7 +87,7 @@ class Subscriptions:
         def handle(request: Request) -> Response:
             try:
                 token, account = caller(self.world, request)
-                check_scope(token, READ_BASIC)
+                check_scope(token, READ_ANY)
                 open_mailbox(self.world, request, account)
                 value = handler(request, token, account)
             except Refusal as refusal:
@@ -94,16 +100,17 @@ class Subscriptions:
 
     def create(self, request: Request, token: AccessToken, account: Account) -> Response:
         body = read_body(request)
-        folder_id = check_body(self.world, body, account)
+        folder_id = check_body(self.world, body, token, account)
+        of_events = EVENTS.fullmatch(str(body["resource"])) is not None
         if not request.validated:
             message = "Subscription validation request failed. Notification endpoint must respond with 200 OK to "
             raise bad_request(message + "validation request.", "ValidationError")
         found = Subscription(
             trace_id(self.world.authority.secret_text("subscription", 24)), token.grant.client_id, account.email,
-            str(body["resource"]), folder_id, frozenset(str(body["changeType"]).replace(" ", "").split(",")),
+            str(body["resource"]), folder_id, of_events, frozenset(str(body["changeType"]).replace(" ", "").split(",")),
             str(body["notificationUrl"]), str(body.get("lifecycleNotificationUrl") or ""),
             str(body.get("clientState") or ""), expiry(self.world, body),
-            prefer(request, "IdType").lower() == "immutableid", account.exchange.seq if account.exchange else 0,
+            prefer(request, "IdType").lower() == "immutableid", _seq(self.world, account, of_events),
         )  # fmt: skip
         self.world.subscriptions[found.id] = found
         request.effect = {"kind": "subscription.created", "id": found.id}
@@ -141,6 +148,12 @@ class Subscriptions:
         return found
 
 
+def _seq(world: World, account: Account, of_events: bool) -> int:
+    if of_events:
+        return book_of(world, account).seq
+    return account.exchange.seq if account.exchange else 0
+
+
 def _own(found: Subscription, token: AccessToken, account: Account) -> bool:
     return (found.client_id, found.account) == (token.grant.client_id, account.email)
 
@@ -163,14 +176,13 @@ def read_body(request: Request) -> dict[str, Any]:
 def addresses_to_validate(world: World, request: Request) -> list[str]:
     """The addresses a new subscription names, if nothing else is wrong with it; raises Refusal otherwise."""
     token, account = caller(world, request)
-    check_scope(token, READ_BASIC)
     body = read_body(request)
-    check_body(world, body, account)
+    check_body(world, body, token, account)
     return [str(body[name]) for name in ("notificationUrl", "lifecycleNotificationUrl") if body.get(name)]
 
 
-def check_body(world: World, body: dict[str, Any], account: Account) -> str:
-    """The id of the folder it is about, empty for all messages."""
+def check_body(world: World, body: dict[str, Any], token: AccessToken, account: Account) -> str:
+    """The id of the folder it is about, empty for all messages and for events."""
     for name in ("changeType", "notificationUrl", "resource", "expirationDateTime"):
         if not body.get(name):
             raise bad_request(f"The property '{name}' is required.", "ValidationError")
@@ -182,15 +194,25 @@ def check_body(world: World, body: dict[str, Any], account: Account) -> str:
     if body.get("includeResourceData"):
         raise bad_request("Notifications with resource data are not imitated.", "InvalidRequest")
     expiry(world, body)
-    return _folder_of(str(body["resource"]), account)
+    resource = str(body["resource"])
+    found = EVENTS.fullmatch(resource)
+    check_scope(token, READ_BASIC if found is None else READ_CALENDARS)
+    if found is None:
+        return _folder_of(resource, account)
+    check_user(found["user"], account)
+    return ""
+
+
+def check_user(user: str | None, account: Account) -> None:
+    if (user or account.email).lower() not in (account.email, account.subject):
+        raise graph_error(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
 
 
 def _folder_of(resource: str, account: Account) -> str:
     found = RESOURCE.fullmatch(resource)
     if found is None or account.exchange is None:
         raise bad_request(f"Resource '{resource}' is not supported.", "InvalidRequest")
-    if (found["user"] or account.email).lower() not in (account.email, account.subject):
-        raise graph_error(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
+    check_user(found["user"], account)
     name = found["quoted"] or found["plain"]
     if not name:
         return ""
@@ -221,8 +243,8 @@ def due_notifications(world: World) -> list[tuple[str, str, dict[str, Any]]]:
         if account is None or account.exchange is None:
             continue
         values = collected.setdefault((found.account, found.notification_url), [])
-        values.extend(_notification(found, change, account) for change in _changes(account.exchange, found))
-        found.told = account.exchange.seq
+        values.extend(_notification(found, change, account) for change in _changes(world, account, found))
+        found.told = _seq(world, account, found.of_events)
     return [
         (account, url, {"value": values[start : start + MAX_NOTIFICATIONS]})
         for (account, url), values in collected.items()
@@ -230,22 +252,25 @@ def due_notifications(world: World) -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
-def _changes(mailbox: ExchangeMailbox, found: Subscription) -> list[Change]:
-    index = bisect.bisect_right(mailbox.changes, found.told, key=lambda change: change.seq)
-    return [
-        change
-        for change in mailbox.changes[index:]
-        if found.folder_id in ("", change.folder_id) and KINDS[change.kind] in found.change_types
-    ]
+def _changes(world: World, account: Account, found: Subscription) -> list[Change | BookChange]:
+    changes: list[Change | BookChange] = []
+    if found.of_events:
+        changes += book_of(world, account).changes[found.told :]
+    elif account.exchange is not None:
+        log = account.exchange.changes
+        since = log[bisect.bisect_right(log, found.told, key=lambda change: change.seq) :]
+        changes += [change for change in since if found.folder_id in ("", change.folder_id)]
+    return [change for change in changes if KINDS[change.kind] in found.change_types]
 
 
-def _notification(found: Subscription, change: Change, account: Account) -> dict[str, Any]:
+def _notification(found: Subscription, change: Change | BookChange, account: Account) -> dict[str, Any]:
     identity = change.immutable_id if found.immutable else change.id
-    path = f"Users/{account.subject}/Messages/{identity}"
+    kind = "Event" if found.of_events else "Message"
+    path = f"Users/{account.subject}/{kind}s/{identity}"
     return _common(found) | {
         "changeType": KINDS[change.kind],
         "resource": path,
-        "resourceData": {"@odata.type": "#Microsoft.Graph.Message", "@odata.id": path, "id": identity},
+        "resourceData": {"@odata.type": f"#Microsoft.Graph.{kind}", "@odata.id": path, "id": identity},
     }
 
 

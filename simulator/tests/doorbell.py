@@ -51,7 +51,8 @@ def doorbell() -> Iterator[Doorbell]:
             answer = asked[0].encode() if asked and bell.echo else b""
             if not asked:
                 bell.raw.append(body)
-                bell.received.append(({name.lower(): value for name, value in self.headers.items()}, json.loads(body)))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                bell.received.append((headers, json.loads(body) if body else None))
             self.send_response(200 if asked else bell.status)
             self.send_header("Content-Type", "text/plain; charset=utf-8")
             self.send_header("Content-Length", str(len(answer)))

@@ -78,3 +78,5 @@ def test_answers_fit_the_vendors_schemas(ada: CalendarApi) -> None:
     ada.truth("POST", "/calendars", {"id": "home@group.calendar.google.com"})
     moved = ada.call("POST", f"{EVENTS}/{series['id']}/move?destination=home%40group.calendar.google.com").json
     check("calendar.events.move", moved)
+    channel = {"id": "one", "type": "web_hook", "address": "https://hub.example/hook", "token": "secret"}
+    check("calendar.events.watch", ada.call("POST", f"{EVENTS}/watch", json=channel).json)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from simulator.tests.doorbell import Doorbell, doorbell
-from simulator.tests.factories import GraphApi, connect_graph
+from simulator.tests.factories import GRAPH_SCOPES, GraphApi, connect_graph
 
 
 @pytest.fixture
@@ -149,3 +149,52 @@ def test_lifecycle_event_goes_to_its_own_address(kim: GraphApi, bell: Doorbell, 
     (body,) = bell.wait(1)
     assert (body["value"][0]["lifecycleEvent"], body["value"][0]["subscriptionId"]) == (event, made["id"])
     assert len(kim.simulator.subscriptions()) == (event != "subscriptionRemoved")
+
+
+EVENT = {
+    "subject": "Lunch",
+    "start": {"dateTime": "2026-03-27T09:00:00", "timeZone": "UTC"},
+    "end": {"dateTime": "2026-03-27T10:00:00", "timeZone": "UTC"},
+}
+
+
+@pytest.fixture
+def planner(kim: GraphApi) -> GraphApi:
+    """Kim's with calendars."""
+    return connect_graph(kim.simulator, kim.email, f"{GRAPH_SCOPES} Calendars.ReadWrite")
+
+
+def test_subscription_to_events_is_told_of_events_alone(planner: GraphApi, bell: Doorbell) -> None:
+    made = planner.post("/subscriptions", wanted(bell, resource="me/events"))
+    planner.deliver()
+    event = planner.post("/me/events", EVENT)
+    planner.call("PATCH", f"/me/events/{event['id']}", json={"subject": "Dinner"})
+    planner.call("DELETE", f"/me/events/{event['id']}")
+    assert bell.changes(3) == [("created", event["id"]), ("updated", event["id"]), ("deleted", event["id"])]
+    value = bell.received[0][1]["value"][0]
+    assert (value["subscriptionId"], value["clientState"]) == (made["id"], "secret-1")
+    assert value["resourceData"]["@odata.type"] == "#Microsoft.Graph.Event"
+
+
+def test_event_that_moves_to_another_calendar_is_deleted_and_created(planner: GraphApi, bell: Doorbell) -> None:
+    team = planner.simulator.control("POST", f"/microsoft/{planner.email}/calendars", {"name": "Team"})["id"]
+    event = planner.post("/me/events", EVENT)
+    planner.post("/subscriptions", wanted(bell, resource="me/events"))
+    planner.simulator.control("PATCH", f"/microsoft/{planner.email}/events/{event['id']}", {"calendar": team})
+    assert bell.changes(2) == [("deleted", event["id"]), ("created", event["id"])]
+
+
+@pytest.mark.parametrize(
+    ("resource", "scopes", "status"),
+    [
+        ("me/events", "Calendars.ReadWrite", 201),
+        ("me/events", "Mail.Read", 403),
+        ("me/messages", "Calendars.ReadWrite", 403),
+        ("users/somebody@else.test/events", "Calendars.ReadWrite", 403),
+    ],
+)
+def test_subscription_needs_the_scope_of_what_it_is_about(
+    kim: GraphApi, bell: Doorbell, resource: str, scopes: str, status: int
+) -> None:
+    narrow = connect_graph(kim.simulator, kim.email, f"openid offline_access User.Read {scopes}")
+    assert narrow.call("POST", "/subscriptions", json=wanted(bell, resource=resource)).status == status
