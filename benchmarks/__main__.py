@@ -13,7 +13,10 @@ from pathlib import Path
 from benchmarks.measuring import Missing, Report
 from benchmarks.surroundings import surroundings
 
-ROWS = ("imap_sync", "inbox", "search", "timeline", "quota", "idle", "email_log", "outbound")
+ROWS = (
+    "imap_sync", "inbox", "search", "timeline", "quota", "idle", "email_log", "outbound", "calendars", "documents",
+    "console",
+)  # fmt: skip
 
 
 def options() -> argparse.Namespace:

@@ -66,11 +66,11 @@ def _blocks(box: Mailbox, wanted: InboxQuery, *, explain: bool) -> int:
     own = {"user": box.connection.user, "workspace": box.connection.workspace}
     total = 0
     for statement in recorded(lambda: inbox(query=wanted, **own)):
-        plan = _explained(statement)
+        plan = explained(statement)
         _hold(plan, statement)
         total += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
         if explain:
-            _show(statement, box.size)
+            show(statement, f"at {box.size:,}")
     return total
 
 
@@ -87,7 +87,8 @@ def recorded(work: Callable[[], object]) -> list[Recorded]:
     return found
 
 
-def _explained(statement: Recorded) -> dict[str, Any]:
+def explained(statement: Recorded) -> dict[str, Any]:
+    """Its plan, with what it read and how many rows each node brought."""
     with database.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement.sql}", statement.values)
         [answer] = cursor.fetchone()
@@ -95,21 +96,23 @@ def _explained(statement: Recorded) -> dict[str, Any]:
     return dict(found[0]["Plan"])
 
 
-def _show(statement: Recorded, size: int) -> None:
+def show(statement: Recorded, note: str) -> None:
+    """Print its plan."""
     with database.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS) {statement.sql}", statement.values)
         lines = [line for (line,) in cursor.fetchall()]
-    print(f"\n  at {size:,}: {statement.sql[:100]} …\n    " + "\n    ".join(lines))
+    print(f"\n  {note}: {' '.join(statement.sql.split())[:100]} …\n    " + "\n    ".join(lines))
 
 
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The plan's own and all below."""
     yield plan
     for child in plan.get("Plans", ()):
-        yield from _nodes(child)
+        yield from nodes(child)
 
 
 def _hold(plan: dict[str, Any], statement: Recorded) -> None:
-    for node in _nodes(plan):
+    for node in nodes(plan):
         rows = node["Actual Rows"] * node["Actual Loops"]
         scanned = node["Node Type"] == "Seq Scan" and node["Relation Name"] in LARGE_TABLES
         assert not scanned, f"a scan over {node['Relation Name']}: {statement.sql}"

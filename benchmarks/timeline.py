@@ -177,7 +177,7 @@ def _in_database(work: Callable[[], int]) -> float:
     return spent
 
 
-def _blocks(work: Callable[[], int]) -> int:
+def _blocks(work: Callable[[], object]) -> int:
     """How many blocks the statements of one page read."""
     total = 0
     for statement in plans.recorded(work):
@@ -189,7 +189,7 @@ def _blocks(work: Callable[[], int]) -> int:
     return total
 
 
-def _explain(work: Callable[[], int]) -> None:
+def _explain(work: Callable[[], object]) -> None:
     for statement in plans.recorded(work):
         with database.cursor() as cursor:
             cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS) {statement.sql}", statement.values)
