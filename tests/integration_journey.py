@@ -99,7 +99,7 @@ class IntegrationJourney:
         self.client.get(one)
         assert self.client.post(f"{one}/test").status_code in (200, 503)
         for action in provider.actions:
-            given = self._samples(action.fields)
+            given = self._samples(action.input)
             answer = self.client.post(f"{one}/actions/{action.name}", given, format="json")
             assert answer.status_code < 500 or answer.status_code in (502, 503), answer.content
 

@@ -27,6 +27,7 @@ AGAIN: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "calendar_sync/tests/test_event_links.py",
             "calendar_sync/tests/test_feeds.py",
             "calendar_sync/tests/test_freebusy.py",
+            "calendar_sync/tests/test_timelines.py",
             "core/tests/test_api_pagination.py",
             "documents/tests/test_documents_list.py",
             "email_logs/tests/test_rows.py",
@@ -50,6 +51,7 @@ AGAIN: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "turns, leases, fences and budgets are the server's clock and row locks": (
             "documents/tests/test_document_states.py",
+            "email_logs/tests/test_exports.py",
             "email_logs/tests/test_outgoing.py",
             "email_sync/tests/test_changes.py",
             "email_sync/tests/test_submissions.py",
@@ -89,6 +91,7 @@ ONCE: Mapping[str, str] = MappingProxyType(
         "integrations/tests/test_delivery_shares.py": "waits for endpoints that hang; deliveries as such run again",
         "integrations/tests/test_egress_canary.py": "is about addresses",
         "integrations/tests/test_integration_tokens.py": "is the refresh of test_tokens, which runs again",
+        "tests/test_calendar_push_journey.py": "the way of mail's, which test_push_services goes there",
         "tests/test_dying_workers.py": "test_kills kills the workers of a whole product there",
         "tests/test_push_journey.py": "test_push_services goes the same way there",
         "workspaces/tests/test_services_rotation.py": "is a command started often; its row locks are those of leases",

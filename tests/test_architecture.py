@@ -34,7 +34,7 @@ PROVIDER_WORDS = re.compile(
 )
 MAY_NAME_PROVIDERS = re.compile(
     r"integrations/(oauth|providers)/|(email|calendar)_sync/providers/|/migrations/"
-    r"|config/(env|settings/[a-z]+|management/commands/demo|management/demo_integrations)\.py$"
+    r"|config/(env|settings/[a-z]+|management/commands/demo|management/demo_[a-z]+)\.py$"
 )
 """Providers' own files, their registries, the settings, and the demo that connects one."""
 MAY_NAME_PROVIDERS_ONCE = {
@@ -43,6 +43,10 @@ MAY_NAME_PROVIDERS_ONCE = {
     "integrations/views/connections.py": "connections/imap is the contract's path",
     "integrations/serializers/__init__.py": "the body of connections/imap",
     "integrations/services/connections.py": "the form of connections/imap",
+    "integrations/services/server_discovery.py": "services are registered under the protocol's name",
+    "integrations/serializers/discovery.py": "the servers of connections/imap",
+    "integrations/admin/connecting.py": "the form of connections/imap",
+    "integrations/autoconfig.py": "the format names protocols",
     "calendar_sync/ics.py": "vendors name their links in their own properties",
     "calendar_sync/ics_patching.py": "vendors write busy in a property of their own",
     "documents/sniffing.py": "media types are registered under vendors' names",
@@ -59,10 +63,12 @@ NETWORK = {
     "smtplib",
     "imaplib",
     "imapclient",
+    "dns.resolver",
 }
 MAY_USE_NETWORK = {
     "core/egress.py": {"socket"},
     "core/http/": {"httpx", "socket"},
+    "core/name_records.py": {"dns.resolver"},
     "email_sync/providers/": {"imapclient", "imaplib", "smtplib", "socket"},
     "documents/scanning.py": {"socket"},  # a Unix socket is no address
     "workspaces/runtime/": {"socket"},  # is the port free; waking the supervisor

@@ -23,12 +23,14 @@ from calendar_sync.services import feeds, store
 from calendar_sync.tests.factories import make_calendar, remote, write
 from core.ids import uuid7
 from core.work import WorkStatus
-from documents.models import Document
+from documents.models import Document, DocumentCopy
 from documents.tests.factories import make_document
 from email_logs.models import (
     EmailLogEntry,
+    EmailLogExport,
     EmailLogMirror,
     EmailLogTable,
+    ExportChunk,
     OutgoingEmail,
     PersonalDataErasure,
     Suppression,
@@ -45,11 +47,12 @@ from email_sync.models import (
 )
 from email_sync.tests.factories import MessageFactory, connect
 from email_sync.tests.memory import Mailbox, Memory
-from entities.models import AddressMatch
+from entities.models import AddressMatch, DomainMatch
 from integrations.models import (
     Connection,
     Delivery,
     DeliveryAttempt,
+    Event,
     Integration,
     OAuthState,
     Purge,
@@ -99,6 +102,8 @@ class World:
     membership: Membership
     token: ApiToken
     match: AddressMatch
+    domain_match: DomainMatch
+    happening: Event
     export: MailTransfer
     imported: MailTransfer
     calendar: Calendar
@@ -109,10 +114,12 @@ class World:
     suppression: Suppression
     log_table: EmailLogTable
     log_entry: EmailLogEntry
+    log_export: EmailLogExport
     outgoing: OutgoingEmail
     mirror: EmailLogMirror
     erasure: PersonalDataErasure
     document: Document
+    copy: DocumentCopy
 
     def ids(self) -> set[str]:
         """Ids of rows nobody else may be shown. A membership's is no secret of its member's."""
@@ -129,6 +136,8 @@ class World:
             self.run,
             self.token,
             self.match,
+            self.domain_match,
+            self.happening,
             self.export,
             self.imported,
             self.integration,
@@ -136,9 +145,11 @@ class World:
             self.suppression,
             self.log_table,
             self.log_entry,
+            self.log_export,
             self.mirror,
             self.erasure,
             self.document,
+            self.copy,
         )
         return {str(row.pk) for row in rows}
 
@@ -188,6 +199,16 @@ def make_world(actor: Actor, mark: str) -> World:
         membership=actor.membership,
         token=tokens.issue(by=None, membership=actor.membership, name=mark).row,
         match=_match(actor, mark),
+        domain_match=DomainMatch.objects.create(
+            workspace=actor.workspace,
+            domain=f"{mark}.example",
+            entity_type="company",
+            entity_id=mark,
+            created_by=actor.user,
+        ),
+        happening=Event.objects.create(
+            workspace=actor.workspace, type="email.sent", connection=connection, user=actor.user, payload={"mark": mark}
+        ),
         export=_transfer(connection, "export", mark),
         imported=_transfer(connection, "import", mark),
         integration=integration,
@@ -197,6 +218,7 @@ def make_world(actor: Actor, mark: str) -> World:
         delivery=_delivery(integration, mark),
         log_table=log_entry.table,
         log_entry=log_entry,
+        log_export=_log_export(log_entry.table, actor, mark),
         suppression=Suppression.objects.create(
             workspace=actor.workspace, address=f"{mark}@people.example", reason="manual", words=mark
         ),
@@ -209,6 +231,15 @@ def make_world(actor: Actor, mark: str) -> World:
         ),
         document=make_document(
             actor, file_name=f"{mark}.txt", reason=mark, reason_text=mark, entity_type="contact", entity_id="42"
+        ),
+        copy=DocumentCopy.objects.create(
+            integration=integration,
+            started_by=actor.user,
+            action="copy_document",
+            status=WorkStatus.FAILED,
+            given={"documentId": mark},
+            result={"name": mark},
+            error_message=mark,
         ),
     )
 
@@ -242,6 +273,16 @@ def _log_entry(integration: Integration, mark: str) -> EmailLogEntry:
     return EmailLogEntry.objects.create(
         workspace=integration.workspace, table=table, to=f"{mark}@example.com", sender=mark, subject=mark, error=mark
     )
+
+
+def _log_export(table: EmailLogTable, actor: Actor, mark: str) -> EmailLogExport:
+    """One that is done."""
+    made = EmailLogExport.objects.create(
+        table=table, created_by=actor.user, format="csv", filters={"q": mark}, until=timezone.now(), chunks=1,
+        size=len(mark), status=WorkStatus.DONE, expires_at=timezone.now() + timedelta(days=1), total=1, done=1,
+    )  # fmt: skip
+    ExportChunk.objects.create(export=made, number=0, data=mark.encode())
+    return made
 
 
 def _delivery(integration: Integration, mark: str) -> Delivery:

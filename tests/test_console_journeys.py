@@ -1,0 +1,241 @@
+"""A workspace's people run everything from the console, in a real browser against the running product: from the first
+log-in to a synced mailbox; an email provider, a mail through it and its bounce; a webhook that failed and is replayed;
+an export; a colleague who signs in by Google and gets no further than their own (DESIGN 9).
+
+One story in order: a fixture that somebody needs is somebody's earlier day.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from simulator.process import Simulator, running
+from simulator.receiver_client import Receiver
+from simulator.visitor import Visitor
+from tests import browsing
+from tests.browsing import PHONE, Person, browser
+from tests.running import Product
+
+pytestmark = pytest.mark.services
+
+OWNER_MAIL, COLLEAGUE, STRANGER = "ada@hub.example", "bob@hub.example", "eve@hub.example"
+KEY = "re_journey_0123456789abcdef"
+SECRET = "a secret of more than twenty-four bytes"
+WRITTEN_TO = "grace@elsewhere.example"
+SUBJECT = "Your key is ready"
+PAGES = (
+    "/admin/", "/admin/setup", "/admin/integrations/connection/", "/admin/integrations/integration/",
+    "/admin/integrations/integration/add/", "/admin/email_logs/emaillogtable/", "/admin/email_sync/message/",
+    "/admin/workspaces/membership/", "/admin/workspaces/auditevent/", "/admin/documents/document/",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _chromium() -> None:
+    missing = [
+        name for name, found in zip(("chromium", "chromium-driver"), browsing.programs(), strict=True) if not found
+    ]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)} (Debian's packages)")
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with running() as process:
+        process.settings(resend_requests_per_second=0)
+        for email in (OWNER_MAIL, COLLEAGUE, STRANGER):
+            process.create_account("google", email, messages=40)
+        process.control("POST", "/resend/keys", {"key": KEY, "owner": OWNER_MAIL})
+        process.control("POST", "/resend/domains", {"name": "mail.example"})
+        yield process
+
+
+@pytest.fixture(scope="module")
+def product(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    settings = {**simulator.env(), "OWNER_EMAIL": OWNER_MAIL, "EGRESS_ALLOW_CIDRS": "127.0.0.0/8"}
+    product = Product(tmp_path_factory.mktemp("console") / "data", **settings)
+    product.environment["PUBLIC_URL"] = f"http://127.0.0.1:{product.port}"
+    product.start()
+    product.wait_until_ready()
+    yield product
+    product.stop()
+
+
+@pytest.fixture(scope="module")
+def ask(product: Product) -> Callable[..., Any]:
+    """The owner's client of the API: what the browser is compared with, and what a vendor would be told."""
+    token = re.search(r"API token\s+(\S+)", product.output)
+    assert token, product.output
+    visitor = Visitor(f"http://127.0.0.1:{product.port}", token[1])
+
+    def asked(method: str, path: str, body: Any = None) -> Any:
+        status, answer = visitor.request(method, f"/api/{path}", body)
+        assert status < 300, answer
+        return json.loads(answer) if answer else None
+
+    return asked
+
+
+@pytest.fixture(scope="module")
+def owner(product: Product, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    """Signed in by password, for the whole story."""
+    password = re.search(r"Password\s+(\S+)", product.output)
+    assert password, product.output
+    with browser(tmp_path_factory.mktemp("owner"), f"http://127.0.0.1:{product.port}") as person:
+        person.open("/admin/")
+        person.fills(username=OWNER_MAIL, password=password[1])
+        person.clicks("Log in")
+        person.sees("Overview")
+        yield person
+
+
+@pytest.fixture(scope="module")
+def mailbox(owner: Person) -> str:
+    """The owner's first quarter of an hour."""
+    owner.open("/admin/setup")
+    owner.sees("0 of 4 done")
+    owner.clicks("Connect")
+    owner.clicks("Connect my Google account")
+    owner.sees("wants access")
+    owner.clicks("Allow")
+    owner.sees(OWNER_MAIL)
+    owner.follows(OWNER_MAIL)
+    return owner.driver.current_url
+
+
+@pytest.fixture(scope="module")
+def email_provider(owner: Person) -> str:
+    """The address of its page."""
+    owner.open("/admin/integrations/integration/add/")
+    owner.follows("Resend")
+    owner.fills(name="House mail", config__fromEmail="noreply@mail.example", credentials__apiKey=KEY)
+    owner.ticks("setAsSiteEmailProvider")
+    owner.clicks("Add")
+    owner.sees("House mail is set up")
+    return owner.driver.current_url
+
+
+def test_mailbox_is_connected_by_consent_and_its_sync_is_watched_to_its_end(owner: Person, mailbox: str) -> None:
+    owner.sees("up to date")
+    owner.sees("40 stored of 40")
+    owner.open("/admin/setup")
+    owner.sees("1 of 4 done")
+
+
+def test_own_mail_is_read_in_a_frame_that_runs_nothing(owner: Person, mailbox: str) -> None:
+    owner.open("/admin/email_sync/message/?folder=all")
+    owner.sees("Only you see this page")
+    first = owner.driver.find_element("css selector", "#content-main ul li a")
+    first.click()
+    owner.sees("Received")
+    if owner.driver.find_elements("tag name", "iframe"):
+        assert owner.reads_frame().strip()
+    assert owner.refused() == []
+
+
+def test_provider_is_added_tested_and_sends_a_mail_whose_bounce_arrives(
+    owner: Person, simulator: Simulator, ask: Callable[..., Any], email_provider: str
+) -> None:
+    owner.clicks("Test")
+    owner.confirms("Test now")
+    owner.sees("mail.example")
+    integration = re.findall(r"[0-9a-f-]{36}", email_provider)[0]
+    hook = ask("GET", f"integrations/{integration}")["hookUrl"]
+    made = simulator.control("POST", "/resend/webhook", {"url": hook})
+    ask(
+        "PATCH",
+        f"integrations/{integration}",
+        {"credentials": {"apiKey": KEY, "webhookSecret": made["signing_secret"]}},
+    )
+    ask("POST", "email/send", {"to": [WRITTEN_TO], "subject": "Your key is ready", "body": "Come and fetch it."})
+    owner.open("/admin/email_logs/emaillogtable/")
+    owner.clicks("Show", within="House mail")
+    owner.sees(WRITTEN_TO, again=True)
+    owner.sees("delivered", again=True)
+    [sent] = [mail for mail in simulator.sent() if WRITTEN_TO in json.dumps(mail)]
+    simulator.control("POST", "/resend/events", {"email_id": sent["id"], "type": "bounced"})
+    owner.sees("bounced", again=True)
+    owner.opens(WRITTEN_TO)
+    owner.sees("550 5.1.1 no such user")
+
+
+def test_webhook_that_failed_is_replayed(owner: Person, simulator: Simulator, ask: Callable[..., Any]) -> None:
+    endpoint = Receiver(simulator, "office")
+    endpoint.answers({"status": 500}, {"status": 200})
+    body = {"name": "Office", "type": "WEBHOOK", "config": {"url": endpoint.url, "events": ["integration.*"]},
+            "credentials": {"secret": SECRET}}  # fmt: skip
+    ask("POST", "integrations", body)
+    owner.open("/admin/integrations/delivery/")
+    owner.sees("integration.created", again=True)
+    owner.opens("integration.created")
+    owner.sees("500", again=True)
+    owner.clicks("Replay")
+    owner.confirms("Replay")
+    owner.sees("Delivered", again=True)
+    assert [got.status for got in endpoint.received()][-1] == 200
+
+
+def test_log_is_exported(owner: Person, email_provider: str, product: Product) -> None:
+    owner.open("/admin/email_logs/emaillogtable/")
+    owner.clicks("Show", within="House mail")
+    owner.sees("CSV")
+    links = [link.get_attribute("href") for link in owner.driver.find_elements("tag name", "a")]
+    assert any("/export/" in str(link) and str(link).partition("?")[0].endswith("/csv") for link in links)
+
+
+def test_colleague_is_invited_signs_in_by_google_and_sees_their_own_only(
+    owner: Person, product: Product, mailbox: str, email_provider: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    owner.open("/admin/workspaces/membership/add/")
+    owner.fills(email=COLLEAGUE, name="Bob")
+    owner.clicks("Invite")
+    owner.sees(COLLEAGUE)
+    with browser(tmp_path_factory.mktemp("colleague"), owner.home) as colleague:
+        sign_in(colleague, COLLEAGUE)
+        colleague.sees("Connect")
+        assert OWNER_MAIL not in colleague.words
+        for url in (mailbox, email_provider):
+            colleague.driver.get(url)
+            assert OWNER_MAIL not in colleague.words
+            assert "House mail" not in colleague.words
+        for path in PAGES[3:6]:
+            colleague.open(path)
+            assert "House mail" not in colleague.words
+            assert "noreply@mail.example" not in colleague.words
+
+
+def test_stranger_with_a_google_account_is_let_in_nowhere(
+    owner: Person, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with browser(tmp_path_factory.mktemp("stranger"), owner.home) as stranger:
+        sign_in(stranger, STRANGER)
+        stranger.sees("Log in")
+        stranger.open("/admin/")
+        stranger.sees("Log in")
+
+
+def sign_in(person: Person, email: str) -> None:
+    person.open("/admin/")
+    person.clicks("Sign in with Google")
+    person.sees("wants access")
+    person.driver.find_element("css selector", f'input[value="{email}"]').click()
+    person.clicks("Allow")
+
+
+@pytest.mark.parametrize("size", [browsing.WIDE, PHONE], ids=["wide", "phone"])
+def test_pages_fit_their_window_and_break_no_policy(
+    owner: Person, mailbox: str, email_provider: str, size: tuple[int, int]
+) -> None:
+    owner.driver.set_window_size(*size)
+    try:
+        for path in (*PAGES, mailbox.removeprefix(owner.home), email_provider.removeprefix(owner.home)):
+            owner.open(path)
+            assert owner.overflow() <= 0, path
+            assert owner.refused() == [], path
+    finally:
+        owner.driver.set_window_size(*browsing.WIDE)
