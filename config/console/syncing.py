@@ -122,7 +122,7 @@ def _count(found: Syncing, scope: Scope) -> None:
             codes[code] = codes.get(code, 0) + count
             found.reasons.append(Reason(words, count, code))
     merged = {reason.code: Reason(reason.words, codes[reason.code], reason.code) for reason in found.reasons}
-    found.reasons = sorted(merged.values(), key=lambda reason: -reason.count)[:SHOWN]
+    found.reasons = sorted(merged.values(), key=lambda reason: (-reason.count, reason.code))[:SHOWN]
 
 
 def _under_way(found: Syncing, scope: Scope) -> None:
