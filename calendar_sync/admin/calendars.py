@@ -12,10 +12,11 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from calendar_sync.admin.looks import WITHHELD, ReadOnlyAdmin, blanked, is_own, link
+from calendar_sync.admin.looks import WITHHELD, OfAccountAdmin, blanked, is_own
 from calendar_sync.models import Calendar
 from calendar_sync.services import standing
 from calendar_sync.services.standing import Standing, State
+from integrations.admin.looks import link
 
 COLOURS = {
     State.SYNCED: "success",
@@ -40,7 +41,7 @@ class CalendarList(ChangeList):
 
 
 @admin.register(Calendar)
-class CalendarAdmin(ReadOnlyAdmin):
+class CalendarAdmin(OfAccountAdmin):
     """Of the workspace's accounts."""
 
     list_display = ("account", "shown_name", "state", "events", "unreadable", "cut_off", "writable", "checked", "words")

@@ -13,9 +13,10 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from calendar_sync.admin.looks import WITHHELD, ReadOnlyAdmin, blanked, is_own, link
+from calendar_sync.admin.looks import WITHHELD, OfAccountAdmin, blanked, is_own
 from calendar_sync.models import CalendarEvent, EventQuerySet
 from calendar_sync.services import standing
+from integrations.admin.looks import link
 
 KINDS: dict[str, tuple[str, Callable[[EventQuerySet], EventQuerySet]]] = {
     "unreadable": ("Unreadable", standing.unreadable),
@@ -51,7 +52,7 @@ class EventList(ChangeList):
 
 
 @admin.register(CalendarEvent)
-class CalendarEventAdmin(ReadOnlyAdmin):
+class CalendarEventAdmin(OfAccountAdmin):
     """Of the workspace's accounts, the latest first."""
 
     list_display = ("account", "calendar_name", "kind", "shown_title", "reason", "changed_at")

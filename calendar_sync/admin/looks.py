@@ -7,24 +7,19 @@ from typing import Any, TypeVar
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from core.admin import ScopedAdmin
-from workspaces.models import User
+from integrations.admin.looks import link
+from workspaces.admin.looks import ReadOnlyAdmin, by
 
 WITHHELD = "Shown to its user only."
-_LINK = '<a class="text-primary-600 dark:text-primary-500 underline" href="{}">{}</a>'
 Row = TypeVar("Row", bound=Model)
 
 
-class ReadOnlyAdmin(ScopedAdmin):
-    """Looked at, never edited in a form."""
+class OfAccountAdmin(ReadOnlyAdmin):
+    """Of what belongs to an account."""
 
     workspace_path = "connection__workspace"
-    can_add = False
-    can_change = False
-    can_delete = False
 
     def account_page(self, row: Any) -> SafeString:
         """The account it belongs to, with a way there."""
@@ -32,14 +27,9 @@ class ReadOnlyAdmin(ScopedAdmin):
         return link(address, row.connection.account_email)
 
 
-def link(address: str, words: str) -> SafeString:
-    """As the console's own."""
-    return format_html(_LINK, address, words)
-
-
 def is_own(request: HttpRequest, row: Any) -> bool:
     """Whether the caller is the user of the account. An operator of the installation is not."""
-    return isinstance(request.user, User) and row.connection.user_id == request.user.pk
+    return bool(row.connection.user_id == by(request).pk)
 
 
 def blanked(row: Row, **columns: str) -> Row:
