@@ -94,6 +94,8 @@ class Doorbell(ABC, Generic[Account]):
     it, and the last to leave ends it."""
     needs_secret: ClassVar[bool]
     """True where a notification proves itself by `secret`."""
+    is_addressed: ClassVar[bool]
+    """True where a subscription holds the address it calls: where ours is another by now, it is made anew."""
     renew_after_seconds: ClassVar[float]
     """How long after it was made or renewed that is done again, well before it ends."""
 

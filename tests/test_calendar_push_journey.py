@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from calendar_sync.models import CalendarChannel, CalendarEvent
+from calendar_sync.models import Calendar, CalendarChannel, CalendarEvent
 from calendar_sync.services import doorbells
 from calendar_sync.tests.doorbells import ADA, configure, google_account, microsoft_account
 from calendar_sync.tests.google_simulator import GoogleTruth
@@ -24,6 +24,7 @@ from tests.test_push_journey import work, work_until
 from workspaces.tests.fixtures import Actor
 
 pytestmark = pytest.mark.django_db(transaction=True)
+HOME = "home@group.calendar.google.com"
 
 
 class Client(Protocol):
@@ -71,15 +72,29 @@ def simulator(process: Simulator, live_server: Any, settings: Any, monkeypatch: 
     return process
 
 
+@pytest.fixture
+def google(simulator: Simulator, member: Actor) -> Connection:
+    return told_of(google_account(simulator, member))
+
+
+@pytest.fixture
+def microsoft(simulator: Simulator, member: Actor) -> Connection:
+    return told_of(microsoft_account(simulator, member))
+
+
 @pytest.fixture(params=["google", "microsoft"])
-def connection(request: pytest.FixtureRequest, simulator: Simulator, member: Actor) -> Connection:
-    """Connected, synced once, its doorbells set up and what that rang worked."""
-    made = {"google": google_account, "microsoft": microsoft_account}[request.param](simulator, member)
+def connection(request: pytest.FixtureRequest) -> Connection:
+    found: Connection = request.getfixturevalue(request.param)
+    return found
+
+
+def told_of(made: Connection) -> Connection:
+    """Synced once, its doorbells set up and what that rang worked."""
     work(sync_runs.start(connection=made, type="calendar", trigger="connect"))
     for channel_id in doorbells.due():
         for run in doorbells.ensure(channel_id):
             work(run)
-    assert [row.status for row in CalendarChannel.objects.all()] == ["active"]
+    assert {row.status for row in CalendarChannel.objects.all()} == {"active"}
     SyncState.objects.update(next_sync_at="2099-01-01T00:00Z")
     SyncRun.objects.update(created_at="2026-01-01T00:00Z")  # long ago
     return made
@@ -97,13 +112,28 @@ def there(title: str) -> bool:
     return CalendarEvent.objects.present().filter(title=title).exists()
 
 
-def test_change_there_is_a_row_here_without_waiting(client: Client) -> None:
+def test_change_there_is_a_row_here_without_waiting(client: Client, connection: Connection) -> None:
     made = client.add("Told")
     work_until(lambda: there("Told"))
-    assert CalendarChannel.objects.get().last_notified_at is not None
+    [rang] = CalendarChannel.objects.exclude(last_notified_at=None)
+    assert (rang.calendar and rang.calendar.remote_id) == {"google": ADA, "microsoft": None}[connection.provider]
     SyncRun.objects.update(created_at="2026-01-01T00:00Z")
     client.remove(made)
     work_until(lambda: not there("Told"))
+
+
+def test_calendar_that_came_or_went_at_google_is_known_without_waiting(
+    google: Connection, simulator: Simulator
+) -> None:
+    truth = GoogleTruth(simulator, ADA)
+    truth.add_calendar(HOME, summary="Home")
+    own = Calendar.objects.filter(connection=google).present()
+    work_until(lambda: own.filter(name="Home").exists())
+    [rang] = CalendarChannel.objects.exclude(last_notified_at=None)
+    assert rang.calendar is None
+    SyncRun.objects.update(created_at="2026-01-01T00:00Z")
+    truth.remove_calendar(HOME)
+    work_until(lambda: not own.filter(name="Home").exists())
 
 
 def test_doubled_and_late_notifications_double_nothing(client: Client, simulator: Simulator) -> None:

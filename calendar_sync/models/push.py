@@ -8,12 +8,12 @@ from integrations.models.push import PushRow
 
 
 class CalendarChannel(PushRow):
-    """The doorbell of one calendar, or of all calendars of an account (`services.doorbells`)."""
+    """The doorbell of one calendar, of the list of them, or of all that is in an account (`services.doorbells`)."""
 
     calendar = models.ForeignKey(
         "calendar_sync.Calendar", null=True, blank=True, on_delete=models.CASCADE, related_name="channels"
     )
-    """None where one tells of all."""
+    """None where it is about the account: about the list where its provider has one for each calendar."""
 
     class Meta:
         constraints = (

@@ -1,5 +1,5 @@
-"""Doorbells of calendars: one for each calendar that is shown, or one for the account, as its provider has them
-(`integrations.services.doorbells` says what is promised).
+"""Doorbells of calendars: one for each calendar that is shown and one for their list, or one for the account, as its
+provider has them (`integrations.services.doorbells` says what is promised).
 
 `ensure` is called by a task for what `due` names: soon after a connect or a selection, then a day after each renewal,
 which is long before the end; and once more for what is no longer wanted. What arrives is heard through `BELLS` by the
@@ -55,6 +55,7 @@ def due(limit: int = 200) -> list[uuid.UUID]:
         return []
     _register(providers)
     _give_up()
+    BELLS.move()
     now = CalendarChannel.objects.filter(next_attempt_at__lte=Now())
     alive = now.filter(connection__in=_wanting(providers).values("pk"))
     return list(alive.order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
@@ -63,11 +64,10 @@ def due(limit: int = 200) -> list[uuid.UUID]:
 def _register(providers: list[str]) -> None:
     """A row for everything that has none."""
     each = [key for key in providers if CALENDAR_DOORBELLS.get(key).per_calendar]
-    whole = [key for key in providers if key not in each]
-    own = CalendarChannel.objects.filter(connection=OuterRef("pk"))
+    own = CalendarChannel.objects.filter(connection=OuterRef("pk"), calendar=None)
     rows = [
         CalendarChannel(connection_id=pk, via=CALENDAR_DOORBELLS.get(provider).via)
-        for pk, provider in _wanting(whole).filter(~Exists(own)).values_list("pk", "provider")
+        for pk, provider in _wanting(providers).filter(~Exists(own)).values_list("pk", "provider")
     ]
     calendars = Calendar.objects.shown().filter(connection__in=_wanting(each).values("pk"), channels__isnull=True)
     rows += [

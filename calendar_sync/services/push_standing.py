@@ -13,12 +13,13 @@ from integrations.services.standing import PushStanding
 
 
 def of(connection: Connection) -> PushStanding:
-    """Over all calendars: active where one is told of, with what is wrong with the others."""
+    """Over all calendars: active where one is told of, with what is wrong with the others and with their list."""
     if connection.provider not in CALENDAR_DOORBELLS:
         return PushStanding(PushStatus.OFF)
-    via = CALENDAR_DOORBELLS.get(connection.provider).via
+    bell = CALENDAR_DOORBELLS.get(connection.provider)
+    via = bell.via
     rows = list(CalendarChannel.objects.filter(connection=connection, via=via).select_related("calendar"))
-    told = [row for row in rows if lives(row)]
+    told = [row for row in rows if lives(row) and (row.calendar or not bell.per_calendar)]
     ends = min((row.expires_at for row in told if row.expires_at), default=None)
     heard = max((row.last_notified_at for row in rows if row.last_notified_at), default=None)
     if told:

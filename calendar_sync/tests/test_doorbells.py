@@ -26,6 +26,7 @@ from workspaces.tests.fixtures import Actor
 pytestmark = pytest.mark.django_db
 HOME = "home@group.calendar.google.com"
 HOLIDAYS = "holidays@group.v.calendar.google.com"
+LIST = ""
 
 
 @pytest.fixture(scope="module")
@@ -81,26 +82,40 @@ def rows(connection: Connection) -> list[CalendarChannel]:
     return list(CalendarChannel.objects.filter(connection=connection).order_by("calendar__name"))
 
 
+def watched(simulator: Simulator) -> set[str]:
+    """The calendars, and `LIST`."""
+    return {one["calendar"] for one in channels(simulator)}
+
+
+def addresses(connection: Connection, simulator: Simulator) -> set[str]:
+    """What the provider calls."""
+    if connection.provider == "google":
+        return {one["address"] for one in channels(simulator)}
+    names = ("notificationUrl", "lifecycleNotificationUrl")
+    return {one[name] for one in simulator.subscriptions() for name in names}
+
+
 def a_day_later() -> None:
     CalendarChannel.objects.update(next_attempt_at=Now())
     SyncRun.objects.all().delete()
 
 
-def test_ensure_at_google_opens_a_channel_for_each_calendar_and_looks(google: Connection, simulator: Simulator) -> None:
+def test_ensure_at_google_opens_a_channel_for_each_calendar_and_their_list_and_looks(
+    google: Connection, simulator: Simulator
+) -> None:
     runs = tend()
     assert {run.connection_id for run in runs} == {google.pk}
     made = {one["calendar"]: one for one in channels(simulator)}
-    assert set(made) == {ADA, HOME}
+    assert set(made) == {ADA, HOME, LIST}
     for row in rows(google):
-        assert row.calendar is not None
-        theirs = made[row.calendar.remote_id]
+        theirs = made[row.calendar.remote_id if row.calendar else LIST]
         assert (row.status, row.via) == ("active", "channel")
         assert row.remote_id == f"{theirs['id']} {theirs['resourceId']}"
         assert row.secret_digest == digest(theirs["token"])
         assert len(theirs["token"]) >= 43
         assert theirs["address"].endswith("/api/v1/integrations/calendar/push/google")
         assert timedelta(days=2) < row.expires_at - timezone.now() <= timedelta(days=3)
-    assert len({one["token"] for one in made.values()}) == 2
+    assert len({one["token"] for one in made.values()}) == 3
     assert doorbells.due() == []
 
 
@@ -124,11 +139,12 @@ def test_renewal_at_google_opens_another_channel_before_it_stops_the_first(
     simulator.clear_ledger()
     tend()
     after = channels(simulator)
-    assert len(after) == 2
+    assert len(after) == 3
     assert not first & {one["id"] for one in after}
     assert not digests & {row.secret_digest for row in rows(google)}
     asked = [entry["operation"] for entry in simulator.ledger(vendor="google")]
-    assert asked == ["calendar.events.watch", "calendar.channels.stop"] * 2
+    assert sorted(asked[::2]) == ["calendar.calendarList.watch", "calendar.events.watch", "calendar.events.watch"]
+    assert asked[1::2] == ["calendar.channels.stop"] * 3
 
 
 def test_renewal_at_google_that_fails_leaves_the_first_channel_ringing(
@@ -137,13 +153,14 @@ def test_renewal_at_google_that_fails_leaves_the_first_channel_ringing(
     tend()
     before = rows(google)
     a_day_later()
-    simulator.fault("status", operation="calendar.events.watch", status=503)
+    for resource in ("events", "calendarList"):
+        simulator.fault("status", operation=f"calendar.{resource}.watch", status=503)
     tend()
     for row, old in zip(rows(google), before, strict=True):
         assert (row.status, row.remote_id, row.secret_digest) == ("active", old.remote_id, old.secret_digest)
         assert (row.failures, row.message != "") == (1, True)
         assert row.next_attempt_at > timezone.now() + timedelta(seconds=20)
-    assert len(channels(simulator)) == 2
+    assert len(channels(simulator)) == 3
     assert push_standing.of(google).status == "active"
 
 
@@ -156,6 +173,52 @@ def test_renewal_at_microsoft_prolongs_and_does_not_look(microsoft: Connection, 
     [after] = simulator.subscriptions()
     assert after["id"] == first["id"]
     assert after["expirationDateTime"] > first["expirationDateTime"] or after == first
+
+
+def test_doorbell_at_an_address_that_was_ours_is_made_anew_at_once(
+    connection: Connection, simulator: Simulator, settings: Any
+) -> None:
+    tend()
+    before = {row.remote_id for row in rows(connection)}
+    SyncRun.objects.all().delete()
+    settings.PUBLIC_URL = settings.PUBLIC_URL.replace("127.0.0.1", "localhost")
+    assert {run.connection_id for run in tend()} == {connection.pk}
+    assert {address.partition("/api/")[0] for address in addresses(connection, simulator)} == {settings.PUBLIC_URL}
+    assert len(before) == len(rows(connection))
+    assert not before & {row.remote_id for row in rows(connection)}
+    assert doorbells.due() == []
+
+
+def test_doorbell_whose_address_nobody_knows_is_made_anew_at_its_turn(
+    microsoft: Connection, simulator: Simulator
+) -> None:
+    tend()
+    [first] = simulator.subscriptions()
+    CalendarChannel.objects.update(address="")  # of a version before
+    assert doorbells.due() == []
+    a_day_later()
+    tend()
+    [made] = simulator.subscriptions()
+    assert made["id"] != first["id"]
+
+
+def test_doorbell_that_cannot_move_rings_at_the_old_address_and_waits_for_its_turn(
+    microsoft: Connection, simulator: Simulator, echoing: Doorbell, settings: Any
+) -> None:
+    tend()
+    [old] = simulator.subscriptions()
+    settings.PUBLIC_URL = settings.PUBLIC_URL.replace("127.0.0.1", "localhost")
+    echoing.echo = False
+    tend()
+    assert [one["id"] for one in simulator.subscriptions()] == [old["id"]]
+    assert [(row.status, row.remote_id, row.failures) for row in rows(microsoft)] == [("active", old["id"], 1)]
+    assert doorbells.due() == []
+    echoing.echo = True
+    a_day_later()
+    tend()
+    [made] = simulator.subscriptions()
+    assert made["notificationUrl"].startswith(settings.PUBLIC_URL)
+    assert [(row.remote_id, row.failures) for row in rows(microsoft)] == [(made["id"], 0)]
 
 
 def test_doorbell_that_ends_sooner_than_asked_is_renewed_in_time(
@@ -184,19 +247,37 @@ def test_calendar_that_is_unselected_is_told_of_no_more_until_it_is_selected_aga
     home = Calendar.objects.get(remote_id=HOME)
     calendars.select(home, selected=False, by=member.user)
     tend()
-    assert [one["calendar"] for one in channels(simulator)] == [ADA]
+    assert watched(simulator) == {ADA, LIST}
     assert [row.calendar.remote_id for row in rows(google) if row.calendar] == [ADA]
     calendars.select(home, selected=True, by=member.user)
     tend()
-    assert len(channels(simulator)) == 2
+    assert watched(simulator) == {ADA, HOME, LIST}
 
 
 def test_calendar_that_is_gone_takes_its_channel_along(google: Connection, simulator: Simulator) -> None:
     tend()
     Calendar.objects.filter(remote_id=HOME).update(removed_at=Now())
     tend()
-    assert [one["calendar"] for one in channels(simulator)] == [ADA]
-    assert len(rows(google)) == 1
+    assert watched(simulator) == {ADA, LIST}
+    assert len(rows(google)) == 2
+
+
+def test_calendars_that_nobody_tells_of_are_not_active_because_their_list_is(
+    google: Connection, simulator: Simulator
+) -> None:
+    simulator.fault("status", operation="calendar.events.watch", status=503)
+    tend()
+    assert watched(simulator) == {LIST}
+    standing = push_standing.of(google)
+    assert (standing.status, standing.expires_at) == ("failed", None)
+
+
+def test_list_that_cannot_be_watched_is_told_and_hides_no_calendar(google: Connection, simulator: Simulator) -> None:
+    simulator.fault("status", operation="calendar.calendarList.watch", status=503)
+    tend()
+    assert watched(simulator) == {ADA, HOME}
+    standing = push_standing.of(google)
+    assert (standing.status, "503" in standing.message) == ("active", True)
 
 
 def test_calendar_google_tells_nothing_of_is_polled_and_hides_no_other(
@@ -333,5 +414,5 @@ def test_due_costs_the_same_whatever_there_is(google: Connection, django_assert_
     for number in range(20):
         make_calendar(google, f"More {number}")
     doorbells.due()
-    with django_assert_num_queries(4):
-        assert len(doorbells.due()) == 22
+    with django_assert_num_queries(5):
+        assert len(doorbells.due()) == 23

@@ -93,7 +93,8 @@ def live(harness: GoogleHarness) -> None:
     answered = Target(theirs.remote_id, theirs.etag, theirs.raw)
     provider.respond(calendar, answered, ACCEPTED, notify=NOTIFY_ALL, comment="Gladly")
     bell = EventsChannel(account_at(harness.simulator, harness.email, harness.token))
-    bell.stop(bell.subscribe(Hooks("https://hub.example.org/push", ""), "s" * 43, calendar.remote_id).remote_id)
+    for about in (calendar.remote_id, ""):
+        bell.stop(bell.subscribe(Hooks("https://hub.example.org/push", ""), "s" * 43, about).remote_id)
 
 
 def _listed(harness: GoogleHarness, calendar: RemoteCalendar) -> None:
@@ -156,6 +157,7 @@ def test_every_request_is_one_that_google_describes(asked: list[Asked]) -> None:
         if request.body is not None:
             check_value(request.body, method["request"], method["id"])
     assert called == {
-        "calendar.calendarList.list", "calendar.events.list", "calendar.events.get", "calendar.events.insert",
-        "calendar.events.patch", "calendar.events.delete", "calendar.events.watch", "calendar.channels.stop",
+        "calendar.calendarList.list", "calendar.calendarList.watch", "calendar.events.list", "calendar.events.get",
+        "calendar.events.insert", "calendar.events.patch", "calendar.events.delete", "calendar.events.watch",
+        "calendar.channels.stop",
     }  # fmt: skip

@@ -46,6 +46,7 @@ def due(limit: int = 200) -> list[uuid.UUID]:
     providers = [key for key in BELLS.possible() if key in MAIL_PROVIDERS]
     if not providers:
         return []
+    BELLS.move()
     rests = PushChannel.objects.filter(connection=OuterRef("pk"), next_attempt_at__gt=Now())
     wanting = Connection.objects.syncing().filter(sync_email=True, provider__in=providers, sync_states__type="email")
     return list(wanting.filter(~Exists(rests)).order_by("pk").values_list("pk", flat=True)[:limit])

@@ -108,6 +108,47 @@ def test_ensure_before_the_end_prolongs_what_is_there(
     assert len(simulator.subscriptions()) == 1
 
 
+def test_subscription_at_an_address_that_was_ours_is_made_anew_at_once(
+    microsoft: Connection, simulator: Simulator, settings: Any
+) -> None:
+    first = set_up(microsoft)
+    SyncRun.objects.all().delete()
+    settings.PUBLIC_URL = settings.PUBLIC_URL.replace("127.0.0.1", "localhost")
+    assert doorbells.due() == [microsoft.pk]
+    assert [run.connection_id for run in doorbells.ensure(microsoft.pk)] == [microsoft.pk]
+    [made] = simulator.subscriptions()
+    for name in ("notificationUrl", "lifecycleNotificationUrl"):
+        assert made[name].startswith(f"{settings.PUBLIC_URL}/api/")
+    assert channel(microsoft).remote_id == made["id"] != first.remote_id
+    assert doorbells.due() == []
+
+
+def test_subscription_that_cannot_move_rings_at_the_old_address_and_waits_for_its_turn(
+    microsoft: Connection, simulator: Simulator, echoing: Doorbell, settings: Any
+) -> None:
+    first = set_up(microsoft)
+    settings.PUBLIC_URL = settings.PUBLIC_URL.replace("127.0.0.1", "localhost")
+    echoing.echo = False
+    assert doorbells.due() == [microsoft.pk]
+    row = set_up(microsoft)
+    assert (row.status, row.remote_id, row.failures) == ("active", first.remote_id, 1)
+    assert [one["id"] for one in simulator.subscriptions()] == [first.remote_id]
+    assert doorbells.due() == []
+
+
+def test_watch_that_holds_no_address_of_ours_is_left_alone_when_that_changes(
+    google: Connection, simulator: Simulator, settings: Any
+) -> None:
+    set_up(google)
+    settings.PUBLIC_URL = settings.PUBLIC_URL.replace("127.0.0.1", "localhost")
+    assert doorbells.due() == []
+    simulator.clear_ledger()
+    SyncRun.objects.all().delete()
+    a_day_later(google)
+    assert doorbells.ensure(google.pk) == []
+    assert [entry["operation"] for entry in simulator.ledger(vendor="google")] == ["gmail.users.watch"]
+
+
 def test_ensure_of_a_subscription_that_is_gone_makes_another_and_looks(
     microsoft: Connection, simulator: Simulator
 ) -> None:

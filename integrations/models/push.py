@@ -30,6 +30,8 @@ class PushRow(models.Model):
     """What notifications name: the subscription, or the account's address, which several connections may share."""
     secret_digest = models.CharField(max_length=64, blank=True, default="")
     """SHA-256, hexadecimal, of the secret every notification must carry; "" where notifications are signed."""
+    address = models.TextField(blank=True, default="")
+    """The address of ours that the subscription was made with; "" where it holds none."""
     status = models.CharField(max_length=10, choices=PushStatus.choices, default=PushStatus.OFF)
     message = models.TextField(blank=True, default="")
     """Why it is not active, or why the last renewal failed: in the provider's words, or ours."""

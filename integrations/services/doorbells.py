@@ -2,7 +2,8 @@
 
 Promised (reference reliability S13): a notification that does not prove itself does nothing; one that does brings
 forward the next look of the accounts it names and is believed in nothing else; a storm of them costs a few queries each
-and makes one run. What rings goes on ringing while it is renewed. Polling goes on in every case.
+and makes one run. What rings goes on ringing while it is renewed, or made anew because our address is another. Polling
+goes on in every case.
 """
 
 from __future__ import annotations
@@ -88,6 +89,17 @@ class Doorbells(Generic[Account]):
 
     # --- setting up -----------------------------------------------------------------------------------------------
 
+    def move(self) -> None:
+        """What calls an address that was ours comes next; what failed there waits for its turn. One query."""
+        bells = {provider: self.registry.get(provider) for provider in self.possible()}
+        addressed = {provider: bell.via for provider, bell in bells.items() if bell.is_addressed}
+        rests = Now() + timedelta(seconds=LEASE_SECONDS)  # not those that a worker has
+        told = self.rows.objects.filter(
+            via__in=set(addressed.values()), status=PushStatus.ACTIVE, failures=0, next_attempt_at__gt=rests
+        )
+        known = {"", *(self.hooks(provider).notify for provider in addressed)}
+        told.exclude(address__in=known).update(next_attempt_at=Now())
+
     def attend(self, row: PushRow) -> list[SyncRun]:
         """Set up or renew one; the runs to ring. Never raises for a provider: what went wrong is in the row."""
         if not self.claim(row):
@@ -114,10 +126,10 @@ class Doorbells(Generic[Account]):
         return bool(taken)
 
     def _renewed(self, row: PushRow) -> Channel | None:
-        """Prolonged; None where there is nothing to prolong, or the provider prolongs none."""
-        if not lives(row):
-            return None
+        """Prolonged; None where there is nothing to prolong, the provider prolongs none, or it calls elsewhere."""
         bell = self.registry.get(row.connection.provider)
+        if not lives(row) or row.address != self._address(bell):
+            return None
         try:
             made: Channel = self.with_account(row.connection, lambda account: bell(account).renew(row.remote_id))
         except UnsupportedOperation:
@@ -140,6 +152,10 @@ class Doorbells(Generic[Account]):
         row.secret_digest = digest(secret) if secret else ""
         return made
 
+    def _address(self, bell: type[Doorbell[Account]]) -> str:
+        """What a subscription holds of ours."""
+        return self.hooks(bell.key).notify if bell.is_addressed else ""
+
     def _note_success(self, row: PushRow, made: Channel) -> None:
         bell = self.registry.get(row.connection.provider)
         half = (made.expires_at - timezone.now()).total_seconds() / 2
@@ -147,6 +163,7 @@ class Doorbells(Generic[Account]):
         self.rows.objects.filter(pk=row.pk).update(
             remote_id=made.remote_id,
             secret_digest=row.secret_digest,
+            address=self._address(bell),
             expires_at=made.expires_at,
             status=PushStatus.ACTIVE,
             message="",

@@ -1,5 +1,5 @@
-"""events.watch and channels.stop, and what Google then posts: an empty body whose headers name a channel and say that
-something changed, nothing more. Only addresses on loopback are ever called."""
+"""events.watch, calendarList.watch and channels.stop, and what Google then posts: an empty body whose headers name a
+channel and say that something changed, nothing more. Only addresses on loopback are ever called."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ class Channel:
     uri: str
     account: str
     calendar: str
+    """Its id; "" for the account's list of calendars."""
     address: str
     token: str
     expires_at: float
     told: int
-    """The number of the calendar's change that was told last."""
+    """The number of the calendar's or the list's change that was told last."""
     number: int = 0
     """Of the last message."""
 
@@ -72,8 +73,20 @@ class Channels:
     by_id: dict[str, Channel] = field(default_factory=dict)
 
 
-def watch(call: Call) -> Json:
-    calendar, body, channels = call.calendar(), call.body(), call.world.part(Channels)
+def watch_events(call: Call) -> Json:
+    calendar = call.calendar()
+    if calendar.id.endswith(PUBLIC):
+        words = "Push notifications are not supported by this resource."
+        raise google_error(400, words, "pushNotSupportedForRequestedResource")
+    return _watch(call, calendar.id, f"calendars/{quote(calendar.id)}/events")
+
+
+def watch_list(call: Call) -> Json:
+    return _watch(call, "", "users/me/calendarList")
+
+
+def _watch(call: Call, calendar: str, path: str) -> Json:
+    body, channels = call.body(), call.world.part(Channels)
     if body.get("type") not in ("web_hook", "webhook"):
         raise invalid("Invalid value for: type", "invalid")
     identity, token = str(body.get("id") or ""), str(body.get("token") or "")
@@ -84,18 +97,24 @@ def watch(call: Call) -> Json:
     address = str(body.get("address") or "")
     if urlsplit(address).scheme != "https" and urlsplit(address).hostname not in ("127.0.0.1", "::1", "localhost"):
         raise google_error(400, f"WebHook callback must be HTTPS: {address}", "push.webhookUrlNotHttps")
-    if calendar.id.endswith(PUBLIC):
-        words = "Push notifications are not supported by this resource."
-        raise google_error(400, words, "pushNotSupportedForRequestedResource")
-    uri = f"https://www.googleapis.com/calendar/v3/calendars/{quote(calendar.id)}/events?alt=json"
-    digest = hashlib.sha256(f"{call.world.seed}/{calendar.id}".encode()).digest()
+    uri = f"https://www.googleapis.com/calendar/v3/{path}?alt=json"
+    digest = hashlib.sha256(f"{call.world.seed}/{calendar or f'list of {call.email}'}".encode()).digest()
     resource_id = base64.urlsafe_b64encode(digest).decode()[:27]
-    channel = Channel(
-        identity, resource_id, uri, call.email, calendar.id, address, token, _end(call.world, body), calendar.number
-    )
+    number = _number(call.world, call.email, calendar) or 0
+    ends = _end(call.world, body)
+    channel = Channel(identity, resource_id, uri, call.email, calendar, address, token, ends, number)
     channels.by_id[identity] = channel
-    call.request.effect = {"kind": "channel.watched", "id": identity, "calendar": calendar.id}
+    call.request.effect = {"kind": "channel.watched", "id": identity, "calendar": calendar}
     return channel.show()
+
+
+def _number(world: World, account: str, calendar: str) -> int | None:
+    """Of the last change of what is watched; None where the calendar is gone."""
+    state = world.part(CalendarState)
+    if not calendar:
+        return state.list_number(account)
+    found = state.book(account).get(calendar)
+    return None if found is None else found.number
 
 
 def _end(world: World, body: Json) -> float:
@@ -131,11 +150,11 @@ def due_messages(world: World) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Account, address and headers of what is to be posted now: first that the channel stands, then each time that
     something changed."""
     for channel in living(world):
-        calendar = world.part(CalendarState).book(channel.account).get(channel.calendar)
+        number = _number(world, channel.account, channel.calendar)
         if not channel.number:
             yield channel.account, channel.address, channel.message("sync")
-        if calendar is not None and calendar.number > channel.told:
-            channel.told = calendar.number
+        if number is not None and number > channel.told:
+            channel.told = number
             yield channel.account, channel.address, channel.message("exists")
 
 
@@ -144,4 +163,8 @@ def describe(channel: Channel) -> dict[str, Any]:
     return channel.show() | {"account": channel.account, "calendar": channel.calendar, "address": channel.address}
 
 
-HANDLERS: dict[str, Handler] = {"calendar.events.watch": watch, "calendar.channels.stop": stop}
+HANDLERS: dict[str, Handler] = {
+    "calendar.events.watch": watch_events,
+    "calendar.calendarList.watch": watch_list,
+    "calendar.channels.stop": stop,
+}

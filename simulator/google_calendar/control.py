@@ -54,9 +54,11 @@ class CalendarControl:
         body, book = request.json(), self._book(request)
         identity = str(body.pop("id"))
         book[identity] = Calendar(identity, str(body.pop("summary", identity)))
+        self.world.part(CalendarState).list_changed(self._email(request))
         return self._alter(book[identity], body)
 
     def change_calendar(self, request: Request) -> dict[str, Any]:
+        self.world.part(CalendarState).list_changed(self._email(request))
         return self._alter(self._calendar(request), request.json())
 
     def _alter(self, calendar: Calendar, changes: dict[str, Any]) -> dict[str, Any]:
@@ -67,6 +69,7 @@ class CalendarControl:
         return calendar.describe()
 
     def remove_calendar(self, request: Request) -> dict[str, Any]:
+        self.world.part(CalendarState).list_changed(self._email(request))
         return self._book(request).pop(self._calendar(request).id).describe()
 
     def add_event(self, request: Request) -> dict[str, Any]:

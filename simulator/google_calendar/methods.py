@@ -47,6 +47,7 @@ METHODS = {
         "GET", "users/me/calendarList", LIST_READ, "maxResults", "pageToken", "minAccessRole", "showHidden"
     ),
     "calendar.calendarList.get": _method("GET", "users/me/calendarList/{calendarId}", (*LIST_READ, CREATED)),
+    "calendar.calendarList.watch": _method("POST", "users/me/calendarList/watch", LIST_READ),
     "calendar.events.list": _method(
         "GET", "calendars/{calendarId}/events", READ,
         "maxResults", "pageToken", "syncToken", "showDeleted", "singleEvents", "eventTypes", "iCalUID",

@@ -112,6 +112,8 @@ class CalendarState:
     """Every account's calendars."""
 
     books: dict[str, dict[str, Calendar]] = field(default_factory=dict)
+    list_numbers: dict[str, int] = field(default_factory=dict)
+    """How often an account's list of calendars has changed."""
     made: int = 0
 
     def book(self, email: str) -> dict[str, Calendar]:
@@ -119,6 +121,13 @@ class CalendarState:
         if email not in self.books:
             self.books[email] = {email: Calendar(email, email, primary=True)}
         return self.books[email]
+
+    def list_number(self, email: str) -> int:
+        return self.list_numbers.get(email, 0)
+
+    def list_changed(self, email: str) -> None:
+        """A calendar came, went, or is shown otherwise."""
+        self.list_numbers[email] = self.list_number(email) + 1
 
     def new_id(self, seed: int, prefix: str = "") -> str:
         """26 characters of base32hex, as Google's."""

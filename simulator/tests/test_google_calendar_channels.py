@@ -57,6 +57,22 @@ def test_change_in_another_calendar_is_not_told(ada: CalendarApi, bell: Doorbell
     assert [one["kind"] for one in ada.simulator.pushes(kind="channel")] == ["channel"]
 
 
+def test_channel_of_the_list_tells_that_calendars_come_go_and_change_and_of_no_event(
+    ada: CalendarApi, bell: Doorbell
+) -> None:
+    made = ada.call("POST", "/users/me/calendarList/watch", json=wanted(bell)).json
+    assert made["resourceUri"].endswith("/users/me/calendarList?alt=json")
+    assert states(bell, 1) == ["sync"]
+    ada.add()
+    ada.truth("POST", "/calendars", {"id": "home@group.calendar.google.com"})
+    assert states(bell, 2) == ["sync", "exists"]
+    assert bell.received[1][0]["x-goog-resource-id"] == made["resourceId"]
+    ada.truth("PATCH", "/calendars/home@group.calendar.google.com", {"summary": "Home"})
+    ada.truth("DELETE", "/calendars/home@group.calendar.google.com")
+    assert states(bell, 4) == ["sync", "exists", "exists", "exists"]
+    assert ada.call("POST", "/channels/stop", json={"id": made["id"], "resourceId": made["resourceId"]}).status == 204
+
+
 @pytest.mark.parametrize(
     ("changes", "answer"),
     [

@@ -80,3 +80,5 @@ def test_answers_fit_the_vendors_schemas(ada: CalendarApi) -> None:
     check("calendar.events.move", moved)
     channel = {"id": "one", "type": "web_hook", "address": "https://hub.example/hook", "token": "secret"}
     check("calendar.events.watch", ada.call("POST", f"{EVENTS}/watch", json=channel).json)
+    listed = ada.call("POST", "/users/me/calendarList/watch", json=channel | {"id": "two"}).json
+    check("calendar.calendarList.watch", listed)

@@ -13,4 +13,5 @@ class CalendarDoorbell(Doorbell[CalendarAccount]):
     """Subscriptions of one provider, for the account it is made with."""
 
     per_calendar: ClassVar[bool]
-    """True where one tells of a single calendar, which `subscribe` names; False where one tells of all."""
+    """True where one tells of a single calendar, which `subscribe` names, and one that names none tells that calendars
+    came or went; False where one tells of what is in all of them."""

@@ -1,5 +1,5 @@
-"""Google Calendar's push: a channel for each calendar, on which Google calls us without saying what changed
-(reference 2.8; developers.google.com/workspace/calendar/api/guides/push).
+"""Google Calendar's push: a channel for each calendar and one for the list of them, on which Google calls us without
+saying what changed (reference 2.8; developers.google.com/workspace/calendar/api/guides/push).
 
 A notification is all headers. It names the channel and what it watches, and proves itself by the token the channel was
 made with. Its number is ignored: notifications may be lost, doubled and out of order, and only bring the next look.
@@ -28,7 +28,7 @@ MAX_TOKEN = 256
 
 
 class EventsChannel(CalendarDoorbell):
-    """Any number of channels per calendar. There is no renewal: another is made, then the first is stopped."""
+    """Any number of channels for each of these. There is no renewal: another is made, then the first is stopped."""
 
     key: ClassVar[str] = "google"
     via: ClassVar[str] = "channel"
@@ -36,6 +36,7 @@ class EventsChannel(CalendarDoorbell):
     has_lifecycle: ClassVar[bool] = False
     one_per_account: ClassVar[bool] = False
     needs_secret: ClassVar[bool] = True
+    is_addressed: ClassVar[bool] = True
     per_calendar: ClassVar[bool] = True
     renew_after_seconds: ClassVar[float] = 86_400.0
 
@@ -55,7 +56,7 @@ class EventsChannel(CalendarDoorbell):
             "token": secret,
             "params": {"ttl": str(int(LIFE.total_seconds()))},
         }
-        answer = self._api.watch(about, body)
+        answer = self._api.watch(about, body) if about else self._api.watch_list(body)
         try:
             ends = datetime.fromtimestamp(int(text(answer, "expiration")) / 1000, UTC)
         except (ValueError, OverflowError, OSError):

@@ -81,6 +81,10 @@ class CalendarApi:
 
     # --- channels -------------------------------------------------------------------------------------------------
 
+    def watch_list(self, body: Json) -> Json:
+        """calendarList.watch, of what `calendars` lists."""
+        return check_watch(self._ask("POST", "/users/me/calendarList/watch", json=body, idempotent=False)).json_object()
+
     def watch(self, calendar_id: str, body: Json) -> Json:
         """events.watch, of what `events` lists. UnsupportedOperation where Google tells of no changes in it."""
         path, params = f"{_calendar(calendar_id)}/events/watch", {"eventTypes": EVENT_TYPES}

@@ -35,6 +35,7 @@ class GmailWatch(Doorbell[MailAccount]):
     has_lifecycle: ClassVar[bool] = False
     one_per_account: ClassVar[bool] = True
     needs_secret: ClassVar[bool] = False
+    is_addressed: ClassVar[bool] = False  # the operator's Pub/Sub subscription does
     renew_after_seconds: ClassVar[float] = 86_400.0
 
     def __init__(self, account: MailAccount) -> None:

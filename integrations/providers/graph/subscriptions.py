@@ -47,6 +47,7 @@ class GraphSubscription(Doorbell[Reached]):
     has_lifecycle: ClassVar[bool] = True
     one_per_account: ClassVar[bool] = False
     needs_secret: ClassVar[bool] = True
+    is_addressed: ClassVar[bool] = True
     renew_after_seconds: ClassVar[float] = 86_400.0
 
     def __init__(self, account: Reached) -> None:
