@@ -138,7 +138,7 @@ class AddressesField(serializers.CharField):
 class FreeBusyParameters(StretchParameters):
     """The query of `calendar/freebusy`."""
 
-    calendar_id = serializers.CharField(required=False, default="", allow_blank=True)
+    calendar_id = serializers.CharField(required=False, default="")
     emails = AddressesField(help_text=f"Colleagues' addresses, separated by commas; at most {MAX_PEOPLE}.")
 
 

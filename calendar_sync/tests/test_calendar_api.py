@@ -193,6 +193,7 @@ def test_events_say_which_series_were_cut_off(member: Actor, calendar: Calendar)
         ({"timeZone": "Mars/Olympus"}, "timeZone"),
         ({"page": "0"}, "page"),
         ({"cursor": "x"}, "cursor"),
+        ({"calendarId": ""}, "calendarId"),
     ],
 )
 def test_events_with_a_bad_query_name_the_field(member: Actor, query: dict[str, str], field: str) -> None:

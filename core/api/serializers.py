@@ -130,7 +130,8 @@ def valid(
     """`kind` over checked `data` (a body, or `request.query_params`); raises the 400 that names what is wrong.
 
     `only` keeps just these fields (snake_case names). Of a query, parameters nobody declared are ignored and empty ones
-    count as left out; a body is strict.
+    count as left out, but for ids (`…Id`): an empty one names nothing, and left out it would mean all there is. A body
+    is strict.
     """
     serializer = kind(data={}, partial=partial)
     if only is not None:
@@ -143,6 +144,7 @@ def valid(
 
 def _from_query(serializer: serializers.Serializer[Any], query: QueryDict) -> dict[str, Any]:
     """Plain values, because DRF reads a QueryDict as an HTML form, where an unticked box means False."""
-    given = {name: field for name, field in serializer.fields.items() if query.get(name, "") != ""}
+    said = {name for name in query if query[name] != "" or name.endswith("Id")}
+    given = {name: field for name, field in serializer.fields.items() if name in said}
     lists = (serializers.ListField, serializers.MultipleChoiceField)
     return {name: query.getlist(name) if isinstance(field, lists) else query[name] for name, field in given.items()}

@@ -145,17 +145,23 @@ class Filters(CamelSerializer):
     is_unread = serializers.BooleanField(default=None, allow_null=True)
     folder_ids = serializers.ListField(child=serializers.CharField(), default=list)
     max_size = serializers.IntegerField(default=7)
+    owner_id = serializers.UUIDField(default=None, allow_null=True)
+    entity_id = serializers.CharField(default="")
 
 
 def test_valid_query_absent_and_empty_parameters_are_left_out() -> None:
-    expected = {"is_unread": None, "folder_ids": [], "max_size": 7}
+    expected = {"is_unread": None, "folder_ids": [], "max_size": 7, "owner_id": None, "entity_id": ""}
     assert valid(Filters, QueryDict("")).validated_data == expected
     assert valid(Filters, QueryDict("isUnread=&maxSize=&other=1")).validated_data == expected
 
 
+def test_valid_query_ids_that_are_empty_are_wrong_and_not_left_out() -> None:
+    assert set(errors_of(Filters, QueryDict("ownerId=&entityId=&maxSize="))) == {"ownerId", "entityId"}
+
+
 def test_valid_query_values_are_read_and_checked() -> None:
-    checked = valid(Filters, QueryDict("isUnread=true&folderIds=a&folderIds=b&maxSize=3")).validated_data
-    assert checked == {"is_unread": True, "folder_ids": ["a", "b"], "max_size": 3}
+    checked = valid(Filters, QueryDict("isUnread=true&folderIds=a&folderIds=b&maxSize=3&entityId=7")).validated_data
+    assert checked == {"is_unread": True, "folder_ids": ["a", "b"], "max_size": 3, "owner_id": None, "entity_id": "7"}
     assert set(errors_of(Filters, QueryDict("isUnread=perhaps&maxSize=x"))) == {"isUnread", "maxSize"}
 
 

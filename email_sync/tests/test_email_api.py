@@ -205,6 +205,7 @@ def test_inbox_folders_and_operators_find_what_they_say(one_of_each: Account, me
         ({"cursor": "garbage"}, "cursor"),
         ({"unread": "perhaps"}, "unread"),
         ({"connectionId": "42"}, "connectionId"),
+        ({"connectionId": ""}, "connectionId"),
     ],
 )
 def test_inbox_names_what_is_wrong(filled: Account, member: Actor, query: dict[str, str], field: str) -> None:

@@ -216,9 +216,7 @@ class AuthorizeParameters(CamelSerializer):
     scopes = serializers.CharField(
         required=False, default="", allow_blank=True, help_text="Comma separated: email, calendar. Default: all."
     )
-    connection_id = serializers.CharField(
-        required=False, default="", allow_blank=True, help_text="Re-authorise this connection."
-    )
+    connection_id = serializers.CharField(required=False, default="", help_text="Re-authorise this connection.")
 
     def asked(self) -> list[str] | None:
         """The capabilities; None where none is named."""
@@ -229,7 +227,7 @@ class AuthorizeParameters(CamelSerializer):
 class DisconnectParameters(CamelSerializer):
     """The query of DELETE `oauth/:provider`."""
 
-    connection_id = serializers.CharField(required=False, default="", allow_blank=True)
+    connection_id = serializers.CharField(required=False, default="")
     purge = serializers.BooleanField(required=False, default=False, help_text="Also delete what was synced.")
     all = serializers.BooleanField(
         required=False,
