@@ -10,6 +10,8 @@ SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 ALSO ?=
 STAMPS := $(VENV)/.stamps
 SOURCES := config core workspaces entities integrations email_logs email_sync calendar_sync documents simulator tests benchmarks manage.py conftest.py
+# Every process would compile our whole source anew, and those of the tests start hundreds.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help run demo test gates lint format types imports migrations schema schema-fresh test-services chaos bench clean
 
