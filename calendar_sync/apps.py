@@ -9,6 +9,7 @@ class CalendarSyncConfig(AppConfig):
     """Calendars synced into the database, read and answered over the API."""
 
     name = "calendar_sync"
+    verbose_name = "Calendars"
 
     def ready(self) -> None:
         """Every calendar provider and doorbell loads and carries its key."""

@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 from django.contrib import messages
+from django.contrib.admin import ShowFacets
 from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.paginator import Paginator
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
@@ -32,6 +35,8 @@ ActionBody = Callable[[Any, HttpRequest, Any, BaseDialogForm], str]
 CACHE, MEMBER_CACHE = "_console_workspace_ids", "_member_workspace_ids"
 CHOSEN = "console_workspace"
 """In the session: the one workspace that is shown."""
+COUNTED = 10_000
+"""A list is counted as far as this, and no page lies beyond: whoever has more narrows it by a filter or a search."""
 
 
 def allowed_workspace_ids(request: HttpRequest) -> frozenset[uuid.UUID]:
@@ -96,6 +101,24 @@ def sees_all(request: HttpRequest) -> bool:
     return is_operator(request) and chosen_workspace_id(request) is None
 
 
+class Bounded(Paginator):  # type: ignore[type-arg]  # Django's is generic for mypy only
+    """Pages of a list that is counted no further than COUNTED, so that its cost does not grow with its table."""
+
+    @cached_property
+    def _counted(self) -> int:
+        return int(self.object_list.order_by().values("pk")[: COUNTED + 1].count())  # type: ignore[attr-defined]
+
+    @property
+    def count(self) -> int:
+        """How many there are, or COUNTED where there are more."""
+        return min(self._counted, COUNTED)
+
+    @property
+    def at_least(self) -> bool:
+        """Whether there are more."""
+        return self._counted > COUNTED
+
+
 class ScopedAdmin(ModelAdmin):
     """Base of all model admins. Sealed fields are never shown; `can_*` closes a verb for everybody."""
 
@@ -108,6 +131,8 @@ class ScopedAdmin(ModelAdmin):
     can_delete: ClassVar[bool] = True
 
     show_full_result_count = False
+    show_facets = ShowFacets.NEVER  # each would count the whole table again
+    paginator: type[Paginator[Any]] = Bounded
     list_per_page = 50
     empty_value_display = "–"
 
@@ -232,6 +257,17 @@ class ScopedAdmin(ModelAdmin):
         if found is None:
             raise Http404
         return found
+
+    def hidden_actions(self, obj: Any) -> frozenset[str]:
+        """Names of actions that make no sense for this row as it is: no button of theirs; their addresses refuse in
+        words."""
+        return frozenset()
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        actions: list[Any] = super().get_actions_detail(request, object_id)
+        row = self._find(request, object_id) if actions else None
+        hidden = self.hidden_actions(row) if row is not None else frozenset()
+        return [action for action in actions if action.path not in hidden]
 
     def return_to(self, request: HttpRequest, obj: models.Model) -> HttpResponse:
         """To the row's page, or to the list where the row is gone. unfold's dialog (htmx) wants HX-Redirect."""

@@ -16,7 +16,7 @@ from core.admin import scoped_action
 from core.errors import HubError
 from documents.models import STORED, Document, DocumentStatus
 from documents.services import changing, downloading
-from email_logs.admin.looks import ReadOnlyAdmin, by
+from workspaces.admin.looks import ReadOnlyAdmin, by
 
 COLOURS = {
     DocumentStatus.PENDING: "info",

@@ -9,6 +9,7 @@ class EmailSyncConfig(AppConfig):
     """Mailboxes synced into the database, read and answered over the API."""
 
     name = "email_sync"
+    verbose_name = "Mail"
 
     def ready(self) -> None:
         """Every mail provider, doorbell and listener loads and carries its key."""

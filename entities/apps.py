@@ -10,6 +10,7 @@ class EntitiesConfig(AppConfig):
     """CRM entities that mail and events are linked to, and the rules that link them."""
 
     name = "entities"
+    verbose_name = "Matches"
 
     def ready(self) -> None:
         """A counter of matches that does not load stops start-up."""

@@ -62,6 +62,8 @@ class Field:
     least: int = 0
     """The smallest number, or the fewest characters of a text."""
     default: object = None
+    made: Callable[[], str] | None = None
+    """Makes a good one, of a secret that nobody gives out: a form offers it, and shows it once."""
 
     @property
     def write_only(self) -> bool:

@@ -32,6 +32,7 @@ SAYS = ".//text()[normalize-space()={0}]"
 BUTTON = f"//button[{SAYS}] | //input[@type='submit' and @value={{0}}] | //a[{SAYS}]"
 LINK = "//a[contains(normalize-space(), {0})]"
 REFUSED_BY_POLICY = "Content Security Policy"
+UNFINISHED = ".crdownload"
 
 
 def programs() -> tuple[str, str]:
@@ -42,9 +43,10 @@ def programs() -> tuple[str, str]:
 class Person:
     """Somebody who looks at pages and clicks."""
 
-    def __init__(self, driver: webdriver.Chrome, home: str) -> None:
+    def __init__(self, driver: webdriver.Chrome, home: str, downloads: Path) -> None:
         self.driver = driver
         self.home = home
+        self.downloads = downloads
 
     def open(self, path: str) -> None:
         """A page of the product."""
@@ -77,6 +79,20 @@ class Person:
     def confirms(self, words: str) -> None:
         """The button of a form or a dialog that says exactly this."""
         self._click(f"//button[@type='submit'][{SAYS}]".format(_quoted(words)), words)
+
+    def downloads_by(self, words: str, *, within: str = "") -> Path:
+        """The file that a click on these words brings, once it is whole."""
+        before = set(self.downloads.iterdir())
+        self.clicks(words, within=within)
+        found: list[Path] = []
+
+        def whole(_: object) -> bool:
+            found[:] = [file for file in self.downloads.iterdir() if file not in before]
+            return bool(found) and not any(file.suffix == UNFINISHED or file.name.startswith(".") for file in found)
+
+        self._wait(whole, f"file of {words!r}")
+        [file] = found
+        return file
 
     def follows(self, words: str) -> None:
         """The first link whose words have these among them."""
@@ -117,6 +133,11 @@ class Person:
         """Pixels by which the page is wider than the window."""
         wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
         return int(self.driver.execute_script(wide))
+
+    def prefers(self, theme: str) -> None:
+        """ "dark" or "light", as a system says it; pages follow unless somebody switched them."""
+        features = [{"name": "prefers-color-scheme", "value": theme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def _click(self, path: str, words: str) -> None:
         def clicked(_: object) -> bool:
@@ -163,7 +184,7 @@ def _quoted(words: str) -> str:
 
 
 @contextmanager
-def browser(folder: Path, home: str, *, size: tuple[int, int] = WIDE, dark: bool = False) -> Iterator[Person]:
+def browser(folder: Path, home: str, *, size: tuple[int, int] = WIDE) -> Iterator[Person]:
     """A fresh browser for the length of a `with` block."""
     chromium, driver = programs()
     options = webdriver.ChromeOptions()
@@ -174,13 +195,14 @@ def browser(folder: Path, home: str, *, size: tuple[int, int] = WIDE, dark: bool
         *(f"--user-data-dir={folder}", f"--window-size={size[0]},{size[1]}"),
     ):
         options.add_argument(argument)
-    if dark:
-        options.add_argument("--blink-settings=preferredColorScheme=0")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     os.environ["SE_OFFLINE"] = "true"  # Selenium's own manager fetches and tells nothing
     service = Service(driver, log_output=os.devnull)
     window = webdriver.Chrome(options=options, service=service)
+    downloads = folder / "downloads"
+    downloads.mkdir(parents=True)
+    window.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
     try:
-        yield Person(window, home)
+        yield Person(window, home, downloads)
     finally:
         window.quit()

@@ -22,9 +22,10 @@ from config.console.surroundings import Endpoint, Surroundings
 from config.console.syncing import Reason, Syncing
 from config.console.words import duration, several
 from documents.models import Document
-from email_logs.admin.looks import bars, name_of
+from email_logs.admin.looks import SHADES, bars, name_of
 from email_logs.models import EmailLogEntry, EmailLogTable
 from email_logs.states import FAILED_WORD, State
+from integrations.admin.looks import HEALTH_WORDS
 from integrations.models import Connection, ConnectionStatus, Delivery, Health, Integration, SyncRun
 from integrations.oauth import CONNECTION_PROVIDERS
 from workspaces.services import key_ages
@@ -33,6 +34,14 @@ BUSY_SECONDS, QUIET_SECONDS = 5, 60
 """How often the page looks again while a sync is under way, and else."""
 BANNERS = 3
 """Workspaces whose set-up is spoken of here; the set-up page has more."""
+HEALTH = {
+    Health.NEEDS_RECONNECT: ("bad", "Rotate their secrets."),
+    Health.FAILING: ("bad", "Checked again by itself; the page of each says why."),
+    Health.LIMITED: ("warn", "They work, but may not do all they could."),
+    Health.UNKNOWN: ("calm", "Checked by itself soon."),
+    Health.OK: ("good", "Nothing to do."),
+}
+"""What the last check said → a colour and what to do, worst first."""
 LATE_SECONDS = 300
 """From then on a sync that waits is worth a colour, whatever the interval."""
 
@@ -65,11 +74,12 @@ def shown(request: HttpRequest) -> dict[str, Any]:
         "coverage": sync.coverage,
         "mail_days": mailing.DAYS,
         "mail_total": mail.total,
-        "mail_chart": bars(mail.days) if mail.total else "",
+        "mail_chart": bars(mail.days, legend=False) if mail.total else "",
         "mail_states": _states(request, mail),
         "logs": [_log(request, log) for log in mail.logs],
         "mail_reasons": [_mail_reason(request, reason, mail) for reason in mail.reasons],
         "broken": [_broken(request, row) for row in around.broken],
+        "health": _health(request, around),
         "endpoints": [_endpoint(request, endpoint) for endpoint in around.endpoints],
         "refresh_seconds": BUSY_SECONDS if sync.under_way else QUIET_SECONDS,
     }
@@ -232,6 +242,7 @@ def _states(request: HttpRequest, mail: Mailing) -> list[dict[str, Any]]:
     return [
         {
             "name": State(state).label,
+            "colour": SHADES[State(state)],
             "count": count,
             "url": _entries(request, one, state=state) if one else links.to_list(request, EmailLogTable),
         }
@@ -268,14 +279,24 @@ def _broken(request: HttpRequest, row: Integration) -> dict[str, Any]:
     return {"name": row.name, "words": words, "since": since, "url": links.to_row(request, row)}
 
 
+def _health(request: HttpRequest, around: Surroundings) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": HEALTH_WORDS[health], "advice": advice, "count": around.health[health], "tone": tone,
+            "url": links.to_list(request, Integration, enabled__exact=1, health__exact=health),
+        }
+        for health, (tone, advice) in HEALTH.items()
+        if around.health.get(health)
+    ]  # fmt: skip
+
+
 def _endpoint(request: HttpRequest, endpoint: Endpoint) -> dict[str, Any]:
     since = endpoint.row.failing_since
-    of = {"integration__id__exact": endpoint.row.pk}
     return {
         "name": endpoint.row.integration.name,
         "waiting": endpoint.waiting,
         "failed": endpoint.failed,
         "more": endpoint.at_least,
         "failing": duration((timezone.now() - since).total_seconds()) if since else "",
-        "url": links.to_list(request, Delivery, **of),
+        "url": links.to_list(request, Delivery, endpoint=endpoint.row.pk),
     }

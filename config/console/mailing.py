@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from django.db.models import Q, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from config.console.scope import Scope
 from config.console.syncing import SHOWN, Reason
@@ -75,7 +75,7 @@ def read(scope: Scope) -> Mailing:
     return found
 
 
-def _logs(cells):  # type: ignore[no-untyped-def]  # a query set of days
+def _logs(cells: QuerySet[EmailLogDay]) -> list[Log]:
     failed = Q(state__in=sorted(STATUS_WORDS[FAILED_WORD]))
     sums = cells.values_list("table_id").annotate(sent=Sum("count"), failed=Sum("count", filter=failed))
     by_table = {pk: (sent, bad or 0) for pk, sent, bad in sums.order_by("-sent", "table_id")[:LOGS]}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from core.admin import console_workspace_ids, sees_all
+
+Row = TypeVar("Row", bound=Model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class Scope:
 
     workspaces: frozenset[uuid.UUID] | None
 
-    def of(self, rows: QuerySet[Any], path: str = "workspace") -> QuerySet[Any]:
+    def of(self, rows: QuerySet[Row], path: str = "workspace") -> QuerySet[Row]:
         """Those of the workspaces; `path` leads from the model to its workspace."""
         return rows if self.workspaces is None else rows.filter(**{f"{path}__in": self.workspaces})
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Case, Count, Exists, F, Min, OuterRef, Q, Sum, Value, When
+from django.db.models import Case, Count, Exists, F, Min, OuterRef, Q, QuerySet, Sum, Value, When
 from django.utils import timezone
 
 from config.console.scope import Scope
@@ -99,7 +99,7 @@ def read(scope: Scope) -> Syncing:
     return found
 
 
-def _wanted(scope: Scope):  # type: ignore[no-untyped-def]  # a query set of connections
+def _wanted(scope: Scope) -> QuerySet[Connection]:
     return scope.of(Connection.objects.filter(purging_at__isnull=True))
 
 

@@ -61,12 +61,9 @@ def test_connections_are_counted_as_their_own_status_says(owner: Actor) -> None:
 
 def test_each_state_links_to_the_list_that_shows_exactly_these(owner: Actor) -> None:
     rows = {status: connect(owner, **columns) for status, columns in STANDINGS.items()}
-    client = console(owner)
-    for group in client.get("/admin/").context["groups"]:
-        listed = client.get(group["url"])
-        assert listed.status_code == 200, group["url"]
+    for group in console(owner).get("/admin/").context["groups"]:
         status = next(status for status, (title, _) in syncing.TITLES.items() if title == group["title"])
-        assert [row.pk for row in listed.context["cl"].result_list] == [rows[status].pk], status
+        assert [row.pk for row in listed(owner, group["url"])] == [rows[status].pk], status
 
 
 def test_what_goes_wrong_is_listed_worst_first_with_the_providers_words(owner: Actor) -> None:
@@ -191,6 +188,30 @@ def test_integration_that_does_not_work_is_named_with_its_words(owner: Actor, pr
     assert tile(shown, "Integrations").tone == "bad"
 
 
+def test_integrations_are_counted_by_health_and_lead_to_their_list(owner: Actor, provider: Integration) -> None:
+    Integration.objects.filter(pk=provider.pk).update(health=Health.OK)
+    other = email_provider(owner, "EMAIL_PROVIDER_ALT", {"apiKey": "SG.a.b"})
+    Integration.objects.filter(pk=other.pk).update(health=Health.FAILING, name="Broken")
+    found = dashboard_of(owner)["health"]
+    assert [(group["title"], group["count"], group["tone"]) for group in found] == [
+        ("Failing", 1, "bad"), ("Works", 1, "good")
+    ]  # fmt: skip
+    assert [row.name for row in listed(owner, found[0]["url"])] == ["Broken"]
+
+
+def test_endpoint_leads_to_its_own_deliveries(owner: Actor, provider: Integration) -> None:
+    other = email_provider(owner, "EMAIL_PROVIDER_ALT", {"apiKey": "SG.a.b"})
+    Integration.objects.filter(pk=other.pk).update(name="Other")
+    for row in (provider, other):
+        Subscription.objects.create(integration=row, transaction=0, event_id=row.pk)
+        Delivery.objects.create(
+            workspace=owner.workspace, integration=row, event_id=uuid7(), event_type="email.sent",
+            event_at=timezone.now(), body="{}",
+        )  # fmt: skip
+    for endpoint in dashboard_of(owner)["endpoints"]:
+        assert [row.integration.name for row in listed(owner, endpoint["url"])] == [endpoint["name"]]
+
+
 def test_endpoint_says_what_waits_and_what_was_given_up(owner: Actor, provider: Integration) -> None:
     Subscription.objects.create(
         integration=provider, transaction=0, event_id=provider.pk, failing_since=timezone.now() - timedelta(days=3)
@@ -276,6 +297,13 @@ def test_duration_is_in_the_unit_a_person_would_use(seconds: float | None, words
 
 def tile(shown: Any, title: str) -> dashboard.Tile:
     return next(tile for tile in shown["tiles"] if tile.title == title)
+
+
+def listed(actor: Actor, url: str) -> list[Any]:
+    """The rows behind a figure."""
+    response = console(actor).get(url)
+    assert response.status_code == 200, url
+    return list(response.context["cl"].result_list)
 
 
 def dashboard_of(actor: Actor) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from django.test import Client
 
 from config.console.navigation import PAGES
 from config.tests.consoles import console, console_of
+from email_logs.admin.looks import SHADES
+from email_logs.states import State
 from workspaces.models import User
 from workspaces.tests.factories import PASSWORD
 from workspaces.tests.fixtures import Actor
@@ -65,6 +67,13 @@ def test_colours_of_states_hold_aa(selector: str, papers: tuple[str, ...]) -> No
     assert set(colours) == {"good", "warn", "bad"}
     for name, colour in colours.items():
         assert min(contrast(colour, paper) for paper in papers) >= AA, name
+
+
+def test_bars_of_every_state_can_be_seen_in_light_and_dark() -> None:
+    """WCAG 2.2, 1.4.11."""
+    assert set(SHADES) == set(State)
+    for state, colour in SHADES.items():
+        assert min(contrast(colour, paper) for paper in ("#ffffff", BASE["900"])) >= 3, state
 
 
 @pytest.mark.django_db

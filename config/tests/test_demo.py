@@ -20,13 +20,18 @@ from simulator.process import Simulator, running
 from workspaces.runtime import product
 
 
-def test_demo_leaves_the_data_of_a_running_demo_alone(tmp_path: Path, settings: Any) -> None:
-    settings.BASE_DIR = tmp_path
-    with product.alone(tmp_path / ".demo"):
-        (tmp_path / ".demo" / "data").touch()
+@pytest.mark.parametrize(("given", "folder"), [("", ".demo"), ("own", "own/demo")])
+def test_demo_leaves_the_data_of_a_running_demo_alone(
+    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, given: str, folder: str
+) -> None:
+    """It lies in a folder of its own, below DATA_DIR where one is given: what is there is made anew each time."""
+    settings.BASE_DIR, settings.DATA_DIR = tmp_path, tmp_path / (given or ".data")
+    monkeypatch.setenv("DATA_DIR", given)
+    with product.alone(tmp_path / folder):
+        (tmp_path / folder / "data").touch()
         with pytest.raises(CommandError, match="already runs"):
             call_command("demo")
-    assert (tmp_path / ".demo" / "data").exists()
+    assert (tmp_path / folder / "data").exists()
 
 
 def read(provider: CalendarProvider) -> list[RemoteEvent]:

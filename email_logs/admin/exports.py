@@ -16,12 +16,13 @@ from core.errors import HubError
 from core.work import ACTIVE, WorkStatus
 from email_logs import tasks
 from email_logs.admin.asked import filters_of
-from email_logs.admin.looks import WORK_COLOURS, ReadOnlyAdmin, by, name_of
+from email_logs.admin.looks import WORK_COLOURS, name_of
 from email_logs.files import FORMATS
 from email_logs.models import EmailLogExport, EmailLogTable
 from email_logs.services import exports
 from email_logs.services.reading import Filters
 from workspaces.admin.forms import PageForm, form_page
+from workspaces.admin.looks import ReadOnlyAdmin, by
 from workspaces.scoping import fetch
 
 BUSY_SECONDS, QUIET_SECONDS = 2, 60

@@ -10,9 +10,10 @@ from unfold.forms import BaseDialogForm
 from core.admin import scoped_action
 from core.work import WorkStatus
 from email_logs import tasks
-from email_logs.admin.looks import WORK_COLOURS, ReadOnlyAdmin
+from email_logs.admin.looks import WORK_COLOURS
 from email_logs.models import EmailLogMirror
 from email_logs.services import mirroring
+from workspaces.admin.looks import ReadOnlyAdmin
 
 
 @admin.register(EmailLogMirror)

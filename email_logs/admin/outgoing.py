@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from core.work import WorkStatus
-from email_logs.admin.looks import WORK_COLOURS, ReadOnlyAdmin, name_of
+from email_logs.admin.looks import WORK_COLOURS, name_of
 from email_logs.models import OutgoingEmail
+from workspaces.admin.looks import ReadOnlyAdmin, link
 
 WORDS = {
     WorkStatus.QUEUED: "Waits",
@@ -42,9 +42,7 @@ class OutgoingEmailAdmin(ReadOnlyAdmin):
     @display(description="mail")
     def entry_link(self, work: OutgoingEmail) -> SafeString:
         url = reverse(f"{self.admin_site.name}:email_logs_emaillogentry_change", args=(work.entry_id,))
-        return format_html(
-            '<a class="text-primary-600 dark:text-primary-500 underline" href="{}">Its entry in the log</a>', url
-        )
+        return link(url, "Its entry in the log")
 
     @display(description="log of")
     def log(self, work: OutgoingEmail) -> str:

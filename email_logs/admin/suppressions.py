@@ -7,25 +7,22 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 
-from core.admin import console_workspace_ids, scoped_action, sees_all
+from core.admin import scoped_action
 from core.errors import HubError
-from email_logs.admin.looks import ReadOnlyAdmin, by
 from email_logs.models import EmailLogEntry, Suppression
 from email_logs.models.suppression import SuppressionReason
 from email_logs.services import suppressions
 from email_logs.services.marks import MARK
-from workspaces.models import Workspace
+from workspaces.admin.looks import ReadOnlyAdmin, by, link, workspaces_of
 
 REASONS = {
     SuppressionReason.BOUNCED: "danger",
@@ -58,7 +55,7 @@ class SuppressionAdmin(ReadOnlyAdmin):
     list_before_template = "email_logs/add_suppression.html"
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        context = {"suppress_in": list(_workspaces(request))}
+        context = {"suppress_in": list(workspaces_of(request))}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def get_urls(self) -> list[URLPattern]:
@@ -71,7 +68,7 @@ class SuppressionAdmin(ReadOnlyAdmin):
     @method_decorator(require_POST)
     def suppress(self, request: HttpRequest, workspace_id: object) -> HttpResponse:
         """Add an address."""
-        workspace = get_object_or_404(_workspaces(request), pk=workspace_id)
+        workspace = get_object_or_404(workspaces_of(request), pk=workspace_id)
         form = AddressForm(request.POST)
         try:
             if not form.is_valid():
@@ -103,7 +100,7 @@ class SuppressionAdmin(ReadOnlyAdmin):
         if entry is None:
             return "–"
         url = reverse(f"{self.admin_site.name}:email_logs_emaillogentry_change", args=(entry.pk,))
-        return format_html('<a class="text-primary-600 dark:text-primary-500 underline" href="{}">Show</a>', url)
+        return link(url, "Show")
 
     @scoped_action(
         description="Write to it again",
@@ -114,8 +111,3 @@ class SuppressionAdmin(ReadOnlyAdmin):
     def remove(self, request: HttpRequest, obj: Suppression, form: BaseDialogForm) -> str:
         suppressions.remove(suppression=obj, by=by(request))
         return f"{self.shown_address(obj)} is written to again."
-
-
-def _workspaces(request: HttpRequest) -> QuerySet[Workspace]:
-    rows = Workspace.objects.order_by("name", "pk")
-    return rows if sees_all(request) else rows.filter(pk__in=console_workspace_ids(request))

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 from django.urls import URLPattern, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
@@ -18,6 +18,7 @@ from email_logs.files import FORMATS
 from email_logs.models import EmailLogDay, EmailLogTable
 from email_logs.services import days
 from email_logs.states import STATUS_WORDS
+from workspaces.admin.looks import link
 
 SHOWN_DAYS = 30
 
@@ -58,9 +59,7 @@ class EmailLogTableAdmin(Exporting):
     @display(description="entries")
     def entries(self, table: EmailLogTable) -> SafeString:
         url = reverse(f"{self.admin_site.name}:email_logs_emaillogentry_changelist")
-        return format_html(
-            '<a class="text-primary-600 dark:text-primary-500 underline" href="{}?log={}">Show</a>', url, table.pk
-        )
+        return link(f"{url}?log={table.pk}", "Show")
 
     @display(description="by day")
     def last_days(self, table: EmailLogTable) -> SafeString:
@@ -82,15 +81,11 @@ def _counts(table: EmailLogTable) -> list[EmailLogDay]:
 
 def export_links(site: str, table: EmailLogTable, query: str) -> SafeString:
     """To the files of a log, narrowed as the list is."""
-    links = [
-        format_html(
-            '<a class="text-primary-600 dark:text-primary-500 underline mr-3" href="{}{}">{}</a>',
-            reverse(f"{site}:email_logs_emaillogentry_export", args=(table.pk, format)),
-            f"?{query}" if query else "",
-            format.upper(),
-        )
-        for format in FORMATS
-    ]
     kept = reverse(f"{site}:email_logs_emaillogtable_exports", args=(table.pk,))
-    shown = format_html('<a class="text-primary-600 dark:text-primary-500 underline" href="{}">Exports</a>', kept)
-    return format_html("{}{}{}", *links, shown)
+    links = [(_file(site, table, format, query), format.upper()) for format in FORMATS] + [(kept, "Exports")]
+    return format_html_join(" ", '<span class="mr-3">{}</span>', ((link(url, words),) for url, words in links))
+
+
+def _file(site: str, table: EmailLogTable, format: str, query: str) -> str:
+    url = reverse(f"{site}:email_logs_emaillogentry_export", args=(table.pk, format))
+    return f"{url}?{query}" if query else url

@@ -62,3 +62,6 @@ class EmailLogMirror(WorkRow):
             models.Index(fields=("next_attempt_at",), condition=Q(status="queued"), name="emaillogmirror_due"),
             models.Index(fields=("lease_until",), condition=Q(status="running"), name="emaillogmirror_leases"),
         )
+
+    def __str__(self) -> str:
+        return self.target or "mirror"

@@ -42,3 +42,6 @@ class Suppression(models.Model):
         ordering = ("-created_at", "-id")
         constraints = (models.UniqueConstraint(fields=("workspace", "address"), name="suppression_once"),)
         indexes = (models.Index(fields=("workspace", "-created_at", "-id"), name="suppression_list"),)
+
+    def __str__(self) -> str:
+        return f"{self.get_reason_display()}, {self.created_at:%Y-%m-%d}"

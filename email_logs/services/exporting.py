@@ -70,7 +70,7 @@ def export(*, table: EmailLogTable, by: User, filters: Filters, oldest_first: bo
     rows = _begun(_rows(table, seen, wanted))
     audit.record(
         by=by, workspace=table.workspace, action="email_log.exported", target=table,
-        changes={"format": format, **filters.given},
+        changes={"format": format, **filters.told},
     )  # fmt: skip
     return Exported(file_name(table, timezone.now(), format), kind.content_type, _pieces(kind.writer({}), rows))
 

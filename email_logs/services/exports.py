@@ -85,7 +85,7 @@ def start(
         )  # fmt: skip
         audit.record(
             by=by, workspace=table.workspace, action="email_log.export_started", target=table,
-            changes={"format": format, **filters.given},
+            changes={"format": format, **filters.told},
         )  # fmt: skip
         made.refresh_from_db()
     return made, True
@@ -99,7 +99,7 @@ def fetched(*, export: EmailLogExport, by: User) -> Exported:
     table = export.table
     audit.record(
         by=by, workspace=table.workspace, action="email_log.exported", target=table,
-        changes={"format": export.format, "export": str(export.pk), **export.filters},
+        changes={"format": export.format, "export": str(export.pk), **Filters.of(export.filters).told},
     )  # fmt: skip
     name = exporting.file_name(table, export.created_at, export.format)
     return Exported(name, FORMATS[export.format].content_type, export.content(), export.size)

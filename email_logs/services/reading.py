@@ -50,6 +50,13 @@ class Filters:
         values = {name: getattr(self, name) for name in self.__slots__}
         return {name: value if isinstance(value, str) else value.isoformat() for name, value in values.items() if value}
 
+    @property
+    def told(self) -> dict[str, str | bool]:
+        """`given` for the trail, which nobody's erasure reaches: that words were searched for, which may be somebody's
+        address, and not the words."""
+        given: dict[str, str | bool] = dict(self.given)
+        return given if given.pop("q", None) is None else {**given, "searched": True}
+
     @classmethod
     def of(cls, given: Mapping[str, str]) -> Filters:
         """Those of `given`."""

@@ -127,10 +127,10 @@ def test_export_says_what_it_is(admin: Actor, table: EmailLogTable) -> None:
 
 
 def test_export_leaves_a_line_in_the_audit_trail(admin: Actor, table: EmailLogTable) -> None:
-    b"".join(export(admin, table, format="xlsx", status="failed"))
+    b"".join(export(admin, table, format="xlsx", status="failed", q="somebody@their.example"))
     event = AuditEvent.objects.get(action="email_log.exported")
     assert (event.actor, event.object_id) == (admin.user, str(table.pk))
-    assert event.changes == {"format": "xlsx", "status": "failed"}
+    assert event.changes == {"format": "xlsx", "status": "failed", "searched": True}  # never what for
 
 
 @pytest.mark.parametrize("query", [{"format": "pdf"}, {"format": "csv", "source": "x"}, {"q": "-x"}])

@@ -57,6 +57,24 @@ def test_list_says_where_a_match_comes_from_and_how_sure_it_is(owner: Actor) -> 
     assert "From the CRM" in html
 
 
+def test_list_is_counted_no_further_than_a_bound(owner: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.admin.COUNTED", 3)
+    for number in range(3):
+        match(owner, f"person{number}@x.example")
+    assert "3 address matches" in " ".join(console(owner).get(page("changelist")).content.decode().split())
+    for number in range(3, 6):
+        match(owner, f"person{number}@x.example")
+    client = console(owner)
+    with CaptureQueriesContext(database) as captured:
+        html = client.get(page("changelist")).content.decode()
+    assert "3 or more address matches" in " ".join(html.split())
+    asked = [query["sql"] for query in captured if "entities_addressmatch" in query["sql"]]
+    counts = [sql for sql in asked if "COUNT(" in sql]
+    assert counts
+    assert all("LIMIT 4" in sql for sql in counts)
+    assert client.get(page("changelist"), {"_facets": "True"}).context["cl"].add_facets is False
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_GET
 from unfold.decorators import display
@@ -30,7 +30,7 @@ from integrations.oauth import CONNECTION_PROVIDERS
 from integrations.services import capabilities, connections, disconnecting, standing, tokens
 from integrations.services.standing import SyncStatus
 from integrations.tasks import ring, ring_purges
-from workspaces.admin.looks import by
+from workspaces.admin.looks import by, link
 
 COLOURS = {
     ConnectionStatus.ACTIVE: "success",
@@ -135,6 +135,12 @@ class ConnectionAdmin(Connecting):
         under_way = Prefetch("runs", queryset=SyncRun.objects.active(), to_attr="under_way")
         return super().get_queryset(request).prefetch_related(under_way)
 
+    def hidden_actions(self, obj: Connection) -> frozenset[str]:
+        """Of one that is disconnected what is left can still be deleted."""
+        if obj.status == ConnectionStatus.DISCONNECTED:
+            return frozenset({"sync_now", "pause", "resume", "refresh"})
+        return frozenset({"sync_now", "pause"} if obj.paused else {"resume"})
+
     @display(description="provider", ordering="provider")
     def provider_name(self, connection: Connection) -> str:
         return CONNECTION_PROVIDERS.get(connection.provider).name
@@ -176,7 +182,7 @@ class ConnectionAdmin(Connecting):
     @display(description="history")
     def runs_link(self, connection: Connection) -> SafeString:
         url = reverse(f"{self.admin_site.name}:integrations_syncrun_changelist")
-        return format_html('<a href="{}?connection__id__exact={}">All runs</a>', url, connection.pk)
+        return link(f"{url}?connection__id__exact={connection.pk}", "All runs")
 
     @scoped_action(description="Sync now", confirm="Fetches what is new. One under way goes on.", icon="sync")
     def sync_now(self, request: HttpRequest, obj: Connection, form: BaseDialogForm) -> str:

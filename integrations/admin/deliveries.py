@@ -27,12 +27,11 @@ from integrations.admin.looks import (
     BeforeFilter,
     WalkedList,
     as_uuid,
-    link,
 )
 from integrations.models import Delivery, Integration
 from integrations.models.event import SUBSCRIBABLE
 from integrations.services import delivery_log
-from workspaces.admin.looks import ReadOnlyAdmin, by, span_of
+from workspaces.admin.looks import ReadOnlyAdmin, by, link, span_of
 
 ENDPOINTS = 100
 """At most so many are listed together; each alone by its filter."""
@@ -67,7 +66,6 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_display_links = ("made_at",)
     list_filter = (EndpointFilter, StateFilter, TypeFilter, ("created_at", AskedDays), BeforeFilter)
     list_filter_submit = True
-    show_facets = admin.ShowFacets.NEVER  # counts
     sortable_by = ()
     fieldsets = (
         (None, {"fields": ("endpoint_link", "event_type", "state_words", "said", "next_attempt")}),

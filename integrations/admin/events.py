@@ -35,7 +35,6 @@ class EventAdmin(ReadOnlyAdmin):
     list_display_links = ("at",)
     list_filter = (TypeFilter, BeforeFilter)
     list_filter_submit = True
-    show_facets = admin.ShowFacets.NEVER  # counts
     sortable_by = ()
     fields = ("at", "type", "mailbox", "facts", "id")
     readonly_fields = ("at", "mailbox", "facts", "id")

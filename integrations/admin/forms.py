@@ -36,6 +36,10 @@ from workspaces.admin.forms import PageForm, Section
 
 CLEAR = "-clear"
 """Ends the name of the box that takes a secret away."""
+MAKE = "-make"
+"""Ends the name of the box that has a secret made."""
+MAKES = "Where none is given above. The next page shows it, once."
+NONE_GIVEN = "Give one, or have one made."
 EVERYTHING = "*"
 FAMILIES = tuple(dict.fromkeys(f"{name.partition('.')[0]}.*" for name in SUBSCRIBABLE))
 ONE_PER_LINE = "One per line."
@@ -53,6 +57,8 @@ class Part:
     """What they hold now; never a secret."""
     kept: Mapping[str, str] = field(default_factory=dict)
     """Secrets that are there → what may be shown of them, "" for nothing."""
+    makes: bool | None = None
+    """Whether secrets that can be made are made where none is given, to begin with; None: that is not offered."""
 
     def name_of(self, declared: Field) -> str:
         return f"{self.prefix}.{declared.name}" if self.prefix else declared.name
@@ -64,6 +70,8 @@ class DeclaredForm(PageForm):
     def __init__(self, parts: Sequence[Part], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.parts = parts
+        self.made: dict[str, str] = {}
+        """Secrets that were made for what was sent: label → text, to be shown once."""
         for part in parts:
             for declared in part.fields:
                 name, kept = part.name_of(declared), part.kept.get(declared.name)
@@ -72,10 +80,30 @@ class DeclaredForm(PageForm):
                     self.fields[name + CLEAR] = forms.BooleanField(
                         label=f"Take away: {declared.label}", required=False, widget=UnfoldBooleanWidget
                     )
+                if declared.made is not None and part.makes is not None:
+                    self.fields[name].required = False
+                    self.fields[name + MAKE] = forms.BooleanField(
+                        label=f"Make a {declared.label.lower()} for me", help_text=MAKES, required=False,
+                        initial=part.makes, widget=UnfoldBooleanWidget,
+                    )  # fmt: skip
+
+    def clean(self) -> dict[str, Any]:
+        """With the secrets that are to be made."""
+        cleaned = super().clean()
+        for part in self.parts:
+            for declared in part.fields:
+                name = part.name_of(declared)
+                if declared.made is None or part.makes is None or cleaned.get(name) or name in self.errors:
+                    continue
+                if cleaned.get(name + MAKE):
+                    cleaned[name] = self.made[declared.label] = declared.made()
+                elif declared.required and declared.name not in part.kept:
+                    self.add_error(name, NONE_GIVEN)
+        return cleaned
 
     def sections(self) -> list[Section]:
         """Those of no part first."""
-        named = {name: part.title for part in self.parts for f in part.fields for name in _both(part.name_of(f))}
+        named = {name: part.title for part in self.parts for f in part.fields for name in _all_of(part.name_of(f))}
         shown: dict[str, list[forms.BoundField]] = {"": []}
         for bound in self:
             shown.setdefault(named.get(bound.name, ""), []).append(bound)
@@ -116,8 +144,8 @@ class NamedForm(DeclaredForm):
         return name
 
 
-def _both(name: str) -> tuple[str, str]:
-    return name, name + CLEAR
+def _all_of(name: str) -> tuple[str, ...]:
+    return name, name + CLEAR, name + MAKE
 
 
 # --- one field ----------------------------------------------------------------------------------------------------

@@ -106,19 +106,14 @@ class IntegrationAdmin(SettingUp, Using, ReadOnlyAdmin):
         sets.append(("What happened", {"fields": ("incidents", "created_at", "updated_at")}))
         return sets
 
-    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Without those that make no sense for this one now; their addresses refuse in words."""
-        row = self._find(request, object_id)
-        actions = super().get_actions_detail(request, object_id)
-        if row is None:
-            return actions
-        capabilities = provider_of(row).capabilities
-        hidden = {"disable"} if not row.enabled else {"enable"}
-        if EMAIL not in capabilities or row.is_site_email_provider or not row.enabled:
+    def hidden_actions(self, obj: Integration) -> frozenset[str]:
+        capabilities = provider_of(obj).capabilities
+        hidden = {"enable" if obj.enabled else "disable"}
+        if EMAIL not in capabilities or obj.is_site_email_provider or not obj.enabled:
             hidden.add("make_site")
         if EVENTS not in capabilities:
             hidden.add("replay_failed")
-        return [action for action in actions if action.path not in hidden]
+        return frozenset(hidden)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -234,6 +229,10 @@ class IntegrationAdmin(SettingUp, Using, ReadOnlyAdmin):
 
     # What may be done
 
+    def _make(self, request: HttpRequest, row: Integration, said: str, **given: object) -> str:
+        integrations.change(integration=row, by=by(request), given=given)
+        return f"{row.name} {said}."
+
     @scoped_action(
         description="Test",
         confirm="The vendor is asked now, without side effects; a webhook gets a signed test message.",
@@ -248,8 +247,7 @@ class IntegrationAdmin(SettingUp, Using, ReadOnlyAdmin):
 
     @scoped_action(description="Enable", confirm="It is used again from now on.", icon="play_arrow", submit="Enable")
     def enable(self, request: HttpRequest, obj: Integration, form: BaseDialogForm) -> str:
-        integrations.change(integration=obj, by=by(request), given={"enabled": True})
-        return f"{obj.name} is enabled."
+        return self._make(request, obj, "is enabled", enabled=True)
 
     @scoped_action(
         description="Disable",
@@ -258,8 +256,7 @@ class IntegrationAdmin(SettingUp, Using, ReadOnlyAdmin):
         submit="Disable",
     )
     def disable(self, request: HttpRequest, obj: Integration, form: BaseDialogForm) -> str:
-        integrations.change(integration=obj, by=by(request), given={"enabled": False})
-        return f"{obj.name} is disabled."
+        return self._make(request, obj, "is disabled", enabled=False)
 
     @scoped_action(
         description="Make site email provider",
@@ -268,8 +265,7 @@ class IntegrationAdmin(SettingUp, Using, ReadOnlyAdmin):
         submit="Make it",
     )
     def make_site(self, request: HttpRequest, obj: Integration, form: BaseDialogForm) -> str:
-        integrations.change(integration=obj, by=by(request), given={"site_email_provider": True})
-        return f"{obj.name} is the site email provider."
+        return self._make(request, obj, "is the site email provider", site_email_provider=True)
 
     @scoped_action(
         description="Replay failed",

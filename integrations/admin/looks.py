@@ -10,8 +10,6 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.views import ChangeList
 
@@ -22,7 +20,6 @@ from workspaces.admin.looks import DaysFilter
 PER_PAGE = 50
 BEFORE = "before"
 """Of the address of a page: the row it begins after."""
-LINK = "text-primary-600 dark:text-primary-500 underline"
 
 HEALTH_COLOURS = {
     Health.UNKNOWN: "info",
@@ -118,10 +115,6 @@ def as_uuid(text: str) -> uuid.UUID | None:
         return uuid.UUID(text)
     except ValueError:
         return None
-
-
-def link(url: str, words: object) -> SafeString:
-    return format_html('<a class="{}" href="{}">{}</a>', LINK, url, words)
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

@@ -20,7 +20,7 @@ from integrations.providers import INTEGRATION_PROVIDERS
 from integrations.providers.base import EMAIL, EVENTS_FIELD, IntegrationProvider
 from integrations.services import integrations
 from integrations.services.integrations import given_secrets, provider_of
-from workspaces.admin.forms import form_page
+from workspaces.admin.forms import form_page, shown_once
 from workspaces.admin.looks import by, workspaces_of
 
 CONFIG, CREDENTIALS = "config", "credentials"
@@ -58,9 +58,8 @@ class SettingUp(ScopedAdmin):
         if key not in INTEGRATION_PROVIDERS:
             return self._types(request)
         kind = INTEGRATION_PROVIDERS.get(key)
-        form = NamedForm(
-            _parts(kind, {}, {}), *_sent(request), initial={"name": kind.name}, workspaces=workspaces_of(request)
-        )
+        parts, initial = _parts(kind, {}, {}, makes=True), {"name": kind.name}
+        form = NamedForm(parts, *_sent(request), initial=initial, workspaces=workspaces_of(request))
         if EMAIL in kind.capabilities:
             form.fields[SITE] = forms.BooleanField(
                 label="Make it the site email provider", required=False, widget=UnfoldBooleanSwitchWidget,
@@ -81,7 +80,7 @@ class SettingUp(ScopedAdmin):
                 form.tell(error)
             else:
                 messages.success(request, f"{made.name} is set up. Test it now to see whether it works.")
-                return HttpResponseRedirect(self._page_of(made))
+                return self._onward(request, made, form)
         return form_page(
             self, request, form, title=f"Add {kind.name}", submit="Add", about=kind.description,
             back=reverse(f"{self.admin_site.name}:integrations_integration_add"),
@@ -127,14 +126,15 @@ class SettingUp(ScopedAdmin):
         row: Integration = self.object_for_action(request, object_id)
         kind = provider_of(row)
         hidden, kept = [field for field in kind.config_fields if field.secret], _kept(row)
-        parts = [Part("", hidden, CONFIG, {}, kept), Part("", kind.credential_fields, CREDENTIALS, {}, kept)]
+        secrets = Part("", kind.credential_fields, CREDENTIALS, {}, kept, makes=False)
+        parts = [Part("", hidden, CONFIG, {}, kept), secrets]
         form = DeclaredForm(parts, *_sent(request))
         if form.is_valid():
             given = {"config": form.given(CONFIG), "new_credentials": form.given(CREDENTIALS)}
             if not any(given.values()):
                 form.tell(InvalidInput("Give a new secret: what is left empty stays as it is."))
             elif self._changed(request, row, form, given):
-                return HttpResponseRedirect(self._page_of(row))
+                return self._onward(request, row, form)
         about = "The new secret counts at once, and the old one no more."
         if kind.rotates:
             about = "The new secret counts at once; the old one goes on signing beside it for 24 hours."
@@ -151,6 +151,14 @@ class SettingUp(ScopedAdmin):
         messages.success(request, f"{row.name} is changed. Test it now to see whether it works.")
         return True
 
+    def _onward(self, request: HttpRequest, row: Integration, form: DeclaredForm) -> HttpResponse:
+        """To its page; by way of the secrets that were made, which are shown here and nowhere else."""
+        if not form.made:
+            return HttpResponseRedirect(self._page_of(row))
+        facts = {"Of": row.name, "Later shown as": row.fingerprint or "nothing"}
+        title = f"{row.name}: {', '.join(form.made).lower()}"
+        return shown_once(self, request, title=title, secrets=form.made, facts=facts, back=self._page_of(row))
+
     def _page_of(self, row: Integration) -> str:
         return reverse(f"{self.admin_site.name}:integrations_integration_change", args=(row.pk,))
 
@@ -159,11 +167,13 @@ def _sent(request: HttpRequest) -> tuple[Any, Any]:
     return (request.POST, request.FILES) if request.method == "POST" else (None, None)
 
 
-def _parts(kind: type[IntegrationProvider], values: dict[str, Any], kept: dict[str, str]) -> list[Part]:
+def _parts(
+    kind: type[IntegrationProvider], values: dict[str, Any], kept: dict[str, str], *, makes: bool | None = None
+) -> list[Part]:
     events = [field for field in kind.all_config_fields() if field is EVENTS_FIELD]
     return [
         Part(SETTINGS, kind.config_fields, CONFIG, values, kept),
-        Part(SECRETS, kind.credential_fields, CREDENTIALS, {}, kept),
+        Part(SECRETS, kind.credential_fields, CREDENTIALS, {}, kept, makes),
         Part(EVENTS_TITLE, events, CONFIG, values),
     ]
 

@@ -341,6 +341,9 @@ class SyncRun(WorkRow):
             models.Index(fields=("connection", "type", "-created_at"), name="syncrun_history"),
         )
 
+    def __str__(self) -> str:
+        return f"{self.type}, {self.created_at:%Y-%m-%d %H:%M}"
+
     def eta_seconds(self) -> int | None:
         """An honest time left: from this run's own pace, its waits included; None before there is one."""
         own = self.done - (self.done_before or 0)

@@ -8,6 +8,7 @@ Promised: no request leaves but through `core.http`, and no exception of social-
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, cast
@@ -107,7 +108,7 @@ class Answered:
         return self._response.json_object()
 
 
-class HubBackend(BaseOAuth2PKCE[Any]):
+class HubBackend(BaseOAuth2PKCE[Any], ABC):
     """Goes in front of a social-core backend: association only, PKCE, our HTTP, our errors."""
 
     ASSOCIATION_ONLY = True
@@ -120,9 +121,9 @@ class HubBackend(BaseOAuth2PKCE[Any]):
     token_answer: Mapping[str, Any] | None = None
     """The token endpoint's own words, before the profile is mixed in."""
 
+    @abstractmethod
     def verified_address(self, profile: Mapping[str, Any]) -> str:
         """The address of a profile that the vendor vouches for; "" where it does not."""
-        raise NotImplementedError
 
     def auth_url(self) -> str:
         """As social-core's, but the query stays quoted: it unquotes, and `+` in a login hint became a space."""
@@ -178,9 +179,9 @@ class SocialProvider(OAuthProvider):
     """Asked for where somebody only says who they are."""
 
     @classmethod
+    @abstractmethod
     def backend_settings(cls) -> dict[str, object]:
         """KEY, SECRET, AUTHORIZATION_URL, ACCESS_TOKEN_URL and what else the backend asks for."""
-        raise NotImplementedError
 
     def begin(self, *, user: Consenting, redirect_uri: str, scopes: Sequence[str], login_hint: str = "") -> Begun:
         values = self.backend_settings()

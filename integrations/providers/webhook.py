@@ -11,6 +11,7 @@ import base64
 import binascii
 import hmac
 import json
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -25,6 +26,13 @@ from integrations.providers.base import EVENTS, Announced, Announcement, Checked
 PREFIX = "whsec_"
 STRONG = 24
 """Bytes the specification asks of a secret."""
+MADE = 32
+"""Bytes of one that is made here: as long as the hash."""
+
+
+def new_secret() -> str:
+    """One nobody can guess, as the specification writes them."""
+    return PREFIX + base64.b64encode(secrets.token_bytes(MADE)).decode()
 
 
 class Webhook(IntegrationProvider):
@@ -37,7 +45,14 @@ class Webhook(IntegrationProvider):
         Field("url", "Address", kind="url", destination=True, help="Answers 2xx within 20 seconds; 410 ends it."),
     )
     credential_fields: ClassVar[tuple[Field, ...]] = (
-        Field("secret", "Signing secret", kind="secret", least=8, help="Best: whsec_ and base64 of 24 or more bytes."),
+        Field(
+            "secret",
+            "Signing secret",
+            kind="secret",
+            least=8,
+            made=new_secret,
+            help="Best: whsec_ and base64 of 24 or more bytes.",
+        ),
     )
     capabilities: ClassVar[frozenset[str]] = frozenset({EVENTS})
     felt: ClassVar[bool] = True
@@ -62,14 +77,14 @@ class Webhook(IntegrationProvider):
 
     def _post(self, message_id: str, body: bytes) -> Announced:
         url = self.need("url")
-        secrets = [self.need("secret"), *self.retired]
-        headers = {"content-type": "application/json", **signed(message_id, int(time.time()), body, secrets)}
+        keys = [self.need("secret"), *self.retired]
+        headers = {"content-type": "application/json", **signed(message_id, int(time.time()), body, keys)}
         return announced(request("POST", url, headers=headers, content=body, timeout=self.timeout, max_bytes=64 * 1024))
 
 
-def signed(message_id: str, timestamp: int, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
+def signed(message_id: str, timestamp: int, body: bytes, keys: Sequence[str]) -> Mapping[str, str]:
     """The three headers of a message; one signature per secret, newest first."""
-    signatures = " ".join(_signature(secret, message_id, timestamp, body) for secret in secrets)
+    signatures = " ".join(_signature(secret, message_id, timestamp, body) for secret in keys)
     return {"webhook-id": message_id, "webhook-timestamp": str(timestamp), "webhook-signature": signatures}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -242,6 +244,49 @@ def test_rotating_replaces_what_is_given_and_says_so_where_nothing_is(owner: Act
     changed = AuditEvent.objects.filter(action="integration.updated").latest("at").changes
     assert changed["fields"] == ["credentials.key"]
     assert "a-new-key" not in str(changed)
+
+
+def secret_on(response: Any) -> str:
+    """The one that a page shows, and that no browser keeps."""
+    assert "no-store" in response.headers["Cache-Control"]
+    [found] = re.findall(r"whsec_[\w+/=]+", response.content.decode())
+    assert len(base64.b64decode(found.removeprefix("whsec_"))) >= 24
+    return str(found)
+
+
+def test_signing_secret_is_made_where_none_is_given_and_shown_once(owner: Actor) -> None:
+    client = console(owner)
+    assert "checked" in re.findall(r'<input[^>]*credentials.secret-make[^>]*>', client.get(
+        page("add"), {"type": "WEBHOOK"}).content.decode())[0]  # fmt: skip
+    given = {"name": "Office", "config.url": "https://198.45.48.1/", "config.events": ["*"]}
+    response = client.post(f"{page('add')}?type=WEBHOOK", {**given, "credentials.secret-make": "on"})
+    row = Integration.objects.get()
+    secret = secret_on(response)
+    assert row.secrets["credentials"] == {"secret": secret}
+    for name in ("change", "settings", "rotate"):
+        assert secret not in client.get(page(name, row.pk)).content.decode()
+
+
+def test_own_signing_secret_is_taken_rather_than_one_made(owner: Actor) -> None:
+    given = {"name": "Office", "config.url": "https://198.45.48.1/", "config.events": ["*"]}
+    own = {"credentials.secret": SECRET, "credentials.secret-make": "on"}
+    assert console(owner).post(f"{page('add')}?type=WEBHOOK", {**given, **own}).status_code == 302
+    assert Integration.objects.get().secrets["credentials"] == {"secret": SECRET}
+
+
+def test_webhook_without_a_secret_is_asked_for_one(owner: Actor) -> None:
+    given = {"name": "Office", "config.url": "https://198.45.48.1/", "config.events": ["*"]}
+    response = console(owner).post(f"{page('add')}?type=WEBHOOK", given)
+    assert response.status_code == 400
+    assert "Give one, or have one made." in response.content.decode()
+    assert not Integration.objects.exists()
+
+
+def test_signing_secret_is_rotated_to_one_that_is_made(owner: Actor) -> None:
+    row = made(owner, "WEBHOOK", config={"url": "https://198.45.48.1/"}, credentials={"secret": SECRET})
+    secret = secret_on(console(owner).post(page("rotate", row.pk), {"credentials.secret-make": "on"}))
+    assert Integration.objects.get().secrets["credentials"] == {"secret": secret}
+    assert secret != SECRET
 
 
 def test_rotated_signing_secret_goes_on_beside_the_new_one(owner: Actor) -> None:

@@ -103,6 +103,20 @@ class Moment(forms.DateTimeInput):
         super().__init__(attrs={"class": look}, format="%Y-%m-%dT%H:%M")
 
 
+def shown_once(
+    page: ModelAdmin[Any], request: HttpRequest, *, title: str, secrets: Mapping[str, str], facts: Mapping[str, str],
+    back: str,
+) -> TemplateResponse:  # fmt: skip
+    """The answer to a form that made secrets: label → text of each, kept by no browser, and what to know of them."""
+    shown = {
+        **page.admin_site.each_context(request), "opts": page.model._meta, "title": title, "back": back,
+        "secrets": list(secrets.items()), "facts": list(facts.items()),
+    }  # fmt: skip
+    response = TemplateResponse(request, "workspaces/shown_once.html", shown)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 def form_page(
     page: ModelAdmin[Any], request: HttpRequest, form: PageForm, *, title: str, submit: str = "Save", **context: Any
 ) -> TemplateResponse:

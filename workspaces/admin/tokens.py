@@ -10,14 +10,14 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core.admin import console_workspace_ids, scoped_action
 from core.errors import HubError
-from workspaces.admin.forms import PageForm, form_page
+from workspaces.admin.forms import PageForm, form_page, shown_once
 from workspaces.admin.looks import ReadOnlyAdmin, by
 from workspaces.models import ApiToken, Membership, MembershipQuerySet, Workspace
 from workspaces.services import tokens
@@ -81,16 +81,14 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         return form_page(self, request, form, title="New API token", submit="Make the token", about=about)
 
     def _shown_once(self, request: HttpRequest, issued: tokens.IssuedToken) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.model._meta,
-            "title": issued.row.name,
-            "token": issued.row,
-            "text": issued.text,
+        token = issued.row
+        facts = {
+            "For": f"{token.membership.workspace.name}, as {token.membership.user.email}",
+            "Later shown as": token.fingerprint,
+            "Ends": f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "when it is revoked",
         }
-        response = TemplateResponse(request, "workspaces/token_once.html", context)
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        back = reverse(f"{self.admin_site.name}:workspaces_apitoken_changelist")
+        return shown_once(self, request, title=token.name, secrets={"Token": issued.text}, facts=facts, back=back)
 
     @admin.display(description="member", ordering="membership__user__email")
     def member(self, token: ApiToken) -> str:

@@ -2,7 +2,7 @@
 calendars syncing, and an integration of each type.
 
 Everything the demo does goes through the HTTP API, as a client would; only the past of its email logs is written
-beside it. State lives in `.demo/`, made anew each time.
+beside it. State lives in `.demo/`, or in `demo/` of a DATA_DIR that is given, made anew each time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
-        folder = settings.BASE_DIR / ".demo"
+        folder = _folder()
         _refuse_while_it_runs(folder)
         shutil.rmtree(folder, ignore_errors=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
@@ -111,6 +111,12 @@ class Command(BaseCommand):
                 product.wait(NEWS_EVERY_SECONDS)
             except subprocess.TimeoutExpired:
                 simulator.deliver(next(iter(MAILBOXES)), _news())
+
+
+def _folder() -> Path:
+    """Its own, never the product's: what is there is taken away."""
+    given = env.surroundings().get("DATA_DIR")
+    return settings.DATA_DIR / "demo" if given else settings.BASE_DIR / ".demo"
 
 
 def _refuse_while_it_runs(folder: Path) -> None:

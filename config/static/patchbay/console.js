@@ -61,10 +61,13 @@
 
   // unfold puts clicks on spans and divs: the menu's switch, the account's menu, a dialog's cross.
   const MOUSE_ONLY = ["span", "div", "h2", "a:not([href])"].map((tag) => `${tag}[x-on\\:click]`).join(",");
+  const NAMELESS = "a[href][x-on\\:click], button[x-on\\:click]";
   const NAMES = [
     ["sidebar", "Show or hide the menu"],
     ["openUserLinks", "Your account: theme, password, log out"],
     ["openModal = false", "Close"],
+    ["openTheme", "Theme: light, dark or as the system"],
+    ["showActions", "What can be done here"],
     ["showPassword", "Show or hide the password"],
   ];
 
@@ -80,6 +83,17 @@
         element.setAttribute("aria-label", name[1]);
       }
     });
+    document.querySelectorAll(NAMELESS).forEach((element) => {
+      const name = NAMES.find(([part]) => element.getAttribute("x-on:click").includes(part));
+      if (name && !element.textContent.replace(/\s|more_horiz/g, "")) {
+        element.setAttribute("aria-label", name[1]);
+      }
+    });
+    const home = document.querySelector("nav a.bg-primary-600[href='/admin/']");
+    home?.setAttribute("aria-label", "Overview");
+    document.querySelector("#searchbar-submit")?.setAttribute("aria-label", "Search");
+    const search = document.querySelector("#searchbar");
+    search?.setAttribute("aria-label", search.placeholder);
     document.querySelectorAll(".material-symbols-outlined:not([role])").forEach((icon) => {
       icon.setAttribute("aria-hidden", "true"); // its text is the icon's name
     });
