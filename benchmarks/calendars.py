@@ -40,11 +40,14 @@ Month = set[tuple[str, str]]
 def measure(options: argparse.Namespace, folder: Path, report: Report) -> None:
     """The row. AssertionError where the three do not agree, or a question reads more than its class allows."""
     sizes = (5_000, 10_000) if options.small else (10_000, 100_000)
+    began = time.perf_counter()
     small, large = (diary.make(size) for size in sizes)
+    report.add("written by the product", "s", time.perf_counter() - began, f"{sum(sizes):,} events")
     for each in (small, large):
         calendar_plans.match(each)
+    began = time.perf_counter()
     stored = diary.crowd(large, 0 if options.small else CROWD)
-    report.add("occurrences stored", "", stored)
+    report.add("occurrences stored", "", stored, f"neighbours copied in {time.perf_counter() - began:.0f} s")
     calendar_plans.check(report, small, large, explain=options.explain)
     with server() as port:
         month = whole_month(port, large)

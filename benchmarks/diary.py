@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from zoneinfo import ZoneInfo
 
 from django.db import connection as database
@@ -33,6 +34,7 @@ MEETINGS_OF_ONE = 50
 """So many events has each of the people."""
 ENDLESS = 20
 CHUNK = 500
+READERS = 2
 PASSWORD = "a password nobody types"
 BUSY = "busy@busy.example"
 """Is invited to everything."""
@@ -149,14 +151,16 @@ def make(size: int) -> Diary:
     SyncState.objects.create(connection=connection, type="calendar")
     calendar = Calendar.objects.create(connection=connection, remote_id=f"/{size}/", name="Diary", time_zone=ZONE)
     page: list[RemoteResource] = []
-    for number, item in enumerate(items(size), 1):
-        page.append(RemoteResource(f"/{size}/{item.name}", "1", item.text, read_events(item.text)))
-        if len(page) == CHUNK or number == size:
-            with transaction.atomic():
-                store.write(calendar=calendar, resources=page)
-            page = []
-        if number % 10_000 == 0:
-            say(f"{number:,} of {size:,} events written")
+    with get_context("spawn").Pool(READERS) as readers:  # they read while what they read is written
+        read = readers.imap(read_events, (item.text for item in items(size)), chunksize=CHUNK)
+        for number, (item, events) in enumerate(zip(items(size), read, strict=True), 1):
+            page.append(RemoteResource(f"/{size}/{item.name}", "1", item.text, events))
+            if len(page) == CHUNK or number == size:
+                with transaction.atomic():
+                    store.write(calendar=calendar, resources=page)
+                page = []
+            if number % 10_000 == 0:
+                say(f"{number:,} of {size:,} events written")
     _analyze()
     return Diary(size, calendar, owner, tokens.issue(by=None, membership=owner, name="Bench").text)
 
