@@ -12,11 +12,12 @@ from typing import Any
 from rest_framework import serializers
 
 from calendar_sync import composing, zones
-from calendar_sync.models import Calendar, CalendarEvent
+from calendar_sync.models import Calendar
 from calendar_sync.recurrence import EARLIEST, LATEST
 from calendar_sync.services.columns import recurrence_of
 from calendar_sync.services.linking import WAYS, LinkedEntity
-from calendar_sync.services.reading import MAX_RANGE, Cut, Happening, Range
+from calendar_sync.services.reading import MAX_RANGE, Cut, Range
+from calendar_sync.services.rows import EventRow, Guest, Shown
 from calendar_sync.services.timelines import Seen
 from calendar_sync.services.visibility import Access
 from core.api.pagination import PageParameters, PaginationShape
@@ -134,7 +135,7 @@ def _when(moment: datetime, *, all_day: bool) -> str:
     return f"{moment:%Y-%m-%d}" if all_day else wire_time(moment)
 
 
-def happening(one: Happening, entities: Mapping[Any, Entities], access: Access = Access.OWN) -> dict[str, Any]:
+def happening(one: Shown, entities: Mapping[Any, Entities], access: Access = Access.OWN) -> dict[str, Any]:
     """An event as its reader sees it."""
     event, source = one.event, one.source
     is_series = bool(event.recurrence) and not one.key
@@ -154,12 +155,12 @@ def happening(one: Happening, entities: Mapping[Any, Entities], access: Access =
         "visibility": source.visibility,
         "busy": source.busy,
         "organizer": _organizer(source),
-        "attendees": [_attendee(person) for person in source.attendees.all() if person.is_invited],
+        "attendees": [_guest(person) for person in source.guests],
         "recurrence": recurrence_lines(event) if is_series else None,
-        "recurringEventId": str(event.pk) if one.key else None,
+        "recurringEventId": str(event.id) if one.key else None,
         "originalStart": one.key or None,
         "conferenceUrl": source.conference_url or None,
-        "entities": [_entity(one) for one in entities.get(source.pk, ())],
+        "entities": [_entity(one) for one in entities.get(source.id, ())],
         "etag": source.etag or event.etag,
         "access": access.name.lower(),
     }
@@ -183,16 +184,16 @@ def _hidden(access: Access) -> dict[str, Any]:
 def seen(one: Seen, entities: Mapping[Any, Entities]) -> dict[str, Any]:
     """An event on an entity's timeline."""
     event = one.event
-    return happening(Happening(event, event, "", event.starts_at, event.ends_at), entities, one.access)
+    return happening(Shown(event, event, "", event.starts_at, event.ends_at), entities, one.access)
 
 
-def _organizer(event: CalendarEvent) -> dict[str, str] | None:
+def _organizer(event: EventRow) -> dict[str, str] | None:
     if not (event.organizer_email or event.organizer_name):
         return None
     return {"email": event.organizer_email, "name": event.organizer_name}
 
 
-def _attendee(person: Any) -> dict[str, Any]:
+def _guest(person: Guest) -> dict[str, Any]:
     return {
         "email": person.email,
         "name": person.name,
@@ -202,7 +203,7 @@ def _attendee(person: Any) -> dict[str, Any]:
     }
 
 
-def recurrence_lines(event: CalendarEvent) -> list[str]:
+def recurrence_lines(event: EventRow) -> list[str]:
     """The rules of a series as lines of iCalendar."""
     return composing.lines_of(recurrence_of(event), all_day=event.all_day)
 
@@ -265,7 +266,7 @@ class StretchParameters(CamelSerializer):
 class RangeParameters(StretchParameters, PageParameters):
     """The query of `calendar/events`."""
 
-    calendar_id = serializers.CharField(required=False, default="", allow_blank=True)
+    calendar_id = serializers.CharField(required=False, default="")
     q = serializers.CharField(
         required=False, default="", allow_blank=True, max_length=200,
         help_text="Words that have to be in the title, place, text or organizer.",

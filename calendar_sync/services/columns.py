@@ -15,6 +15,7 @@ from calendar_sync import recurrence, zones
 from calendar_sync.models import Attendee, Calendar, CalendarEvent
 from calendar_sync.records import Invited, Person, Recurrence, RemoteEvent, Span
 from calendar_sync.recurrence import Change, Occurrence
+from calendar_sync.services.rows import EventRow
 from entities.matching import normalise
 
 
@@ -116,7 +117,7 @@ def change_of(row: CalendarEvent) -> Change[CalendarEvent]:
     return Change(row.recurrence_key, span_of(row), row, cancelled=cancelled, following=row.following)
 
 
-def recurrence_of(row: CalendarEvent) -> Recurrence:
+def recurrence_of(row: CalendarEvent | EventRow) -> Recurrence:
     """Its rules; empty where it does not recur."""
     stored = row.recurrence
     if not stored:

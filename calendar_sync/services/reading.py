@@ -18,6 +18,7 @@ from calendar_sync import recurrence
 from calendar_sync.models import Calendar, CalendarEvent, Occurrence
 from calendar_sync.recurrence import moment_of
 from calendar_sync.services import occurrences
+from calendar_sync.services.rows import Shown, id_of, read, row_of
 from core.api.pagination import Page, PageQuery, decode_cursor, encode_cursor
 from core.errors import InvalidInput, NotFound
 from workspaces.scoping import fetch
@@ -48,7 +49,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One occurrence or single event, ready to be shown."""
+    """One occurrence or single event, whole: to be shown, written or exported."""
 
     event: CalendarEvent
     """The series, or the single event."""
@@ -60,8 +61,14 @@ class Happening:
 
     @property
     def id(self) -> str:
-        """`<event>`, or `<series>_<original start>`."""
-        return f"{self.event.pk}_{self.key}" if self.key else str(self.event.pk)
+        """See `id_of`."""
+        return id_of(self.event.pk, self.key)
+
+    def shown(self) -> Shown:
+        """What answers show of it."""
+        source = row_of(self.source)
+        event = source if self.event is self.source else row_of(self.event)
+        return Shown(event, source, self.key, self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class Cut:
 class Found:
     """A page, and what is missing from it."""
 
-    page: Page[Happening]
+    page: Page[Shown]
     incomplete: Sequence[Cut]
 
 
@@ -164,13 +171,20 @@ def expanded_for(
     calendars: dict[uuid.UUID, Calendar], first: datetime, last: datetime
 ) -> tuple[list[tuple[Any, ...]], list[uuid.UUID], list[Cut]]:
     """Rows of series whose stored horizon does not reach so far; those series; and what is missing."""
-    events = CalendarEvent.objects.filter(calendar__in=calendars)
-    cut = events.readable().exclude(cut="").filter(starts_at__lt=last).order_by("id")[:EXPANDED_AT_ONCE]
-    incomplete = [Cut(str(pk), words, home) for pk, words, home in cut.values_list("pk", "cut", "calendar_id")]
-    series = list(occurrences.beyond(events, first, last).order_by("id")[: EXPANDED_AT_ONCE + 1])
-    if len(series) > EXPANDED_AT_ONCE:
-        left_out = series.pop()
-        incomplete.append(Cut(str(left_out.pk), TOO_MANY, left_out.calendar_id))
+    found = occurrences.beyond(calendars, first, last, EXPANDED_AT_ONCE + 1)
+    incomplete = [Cut(str(pk), reason, home) for pk, home, reason in found if reason][:EXPANDED_AT_ONCE]
+    open_ends = [(pk, home) for pk, home, reason in found if not reason]
+    if len(open_ends) > EXPANDED_AT_ONCE:
+        left_out, home = open_ends.pop()
+        incomplete.append(Cut(str(left_out), TOO_MANY, home))
+    return _expanded([pk for pk, _ in open_ends], calendars, first, last, incomplete)
+
+
+def _expanded(
+    ids: list[uuid.UUID], calendars: dict[uuid.UUID, Calendar], first: datetime, last: datetime, incomplete: list[Cut]
+) -> tuple[list[tuple[Any, ...]], list[uuid.UUID], list[Cut]]:
+    """As `expanded_for`, of these series."""
+    series = list(CalendarEvent.objects.filter(pk__in=ids).order_by("id")) if ids else []
     changes = occurrences.changes_of(series)
     rows: list[tuple[Any, ...]] = []
     for event in series:
@@ -188,7 +202,7 @@ def _escaped(word: str) -> str:
     return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _page(paging: PageQuery, values: dict[str, Any]) -> Page[Happening]:
+def _page(paging: PageQuery, values: dict[str, Any]) -> Page[Shown]:
     number = _number(paging)
     place = {"limit": paging.limit, "offset": (number - 1) * paging.limit}
     with database.cursor() as cursor:
@@ -198,9 +212,12 @@ def _page(paging: PageQuery, values: dict[str, Any]) -> Page[Happening]:
             cursor.execute(_sql(_COUNT, values), values)
             return Page([], cursor.fetchone()[0])
     total = rows[0][-1] if rows else 0
-    read = CalendarEvent.objects.defer("raw").prefetch_related("attendees")
-    events = read.in_bulk({pk for row in rows for pk in row[:2]})
-    shown = [Happening(events[row[0]], events[row[1]], row[2], row[4], row[5]) for row in rows]
+    events = read({pk for row in rows for pk in row[:2]})
+    shown = [
+        Shown(events[event_id], events[source_id], key, start, end)
+        for event_id, source_id, key, _, start, end, _ in rows
+        if event_id in events and source_id in events
+    ]
     more = number * paging.limit < total
     return Page(shown, total, encode_cursor([number + 1]) if more else None)
 

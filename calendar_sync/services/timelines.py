@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection as database
 
-from calendar_sync.models import Calendar, CalendarEvent
+from calendar_sync.models import Calendar
 from calendar_sync.services import visibility
 from calendar_sync.services.linking import own_addresses
+from calendar_sync.services.rows import EventRow, read
 from calendar_sync.services.visibility import Access
 from core.api.pagination import Page, PageQuery, decode_cursor, encode_cursor
 from core.errors import InvalidInput
@@ -41,7 +42,7 @@ MAX_MATCHES = 500
 class Seen:
     """An event, and how much of it the reader sees."""
 
-    event: CalendarEvent
+    event: EventRow
     access: Access
 
 
@@ -85,7 +86,7 @@ def timeline(*, user: User, workspace: Workspace, entity_type: str, entity_id: s
 def _page(found: list[Meeting], total: int, paging: PageQuery, *, exact: bool) -> Page[Seen]:
     start = 0 if paging.cursor else (paging.page - 1) * paging.limit
     rows = found[start : start + paging.limit]
-    events = CalendarEvent.objects.defer("raw").prefetch_related("attendees").in_bulk([one.event_id for one in rows])
+    events = read([one.event_id for one in rows])
     shown = [
         Seen(event, visibility.of_event(event, one.access))
         for one in rows

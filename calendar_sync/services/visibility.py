@@ -11,8 +11,8 @@ import uuid
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from calendar_sync.models import CalendarEvent
 from calendar_sync.records import PUBLIC
+from calendar_sync.services.rows import EventRow
 from integrations.models import Connection, Visibility
 
 if TYPE_CHECKING:
@@ -37,6 +37,6 @@ def accounts(*, user: User, workspace: Workspace) -> dict[uuid.UUID, Access]:
     }
 
 
-def of_event(event: CalendarEvent, access: Access) -> Access:
+def of_event(event: EventRow, access: Access) -> Access:
     """How much of this event."""
     return access if access == Access.OWN or event.visibility == PUBLIC else Access.BUSY

@@ -171,20 +171,27 @@ def test_extend_takes_the_horizon_along_with_time(calendar: Calendar) -> None:
         assert occurrences.extend() == 1
 
 
+def beyond(calendar: Calendar, begin: datetime, end: datetime) -> list[tuple[str, str]]:
+    """Title and why it was cut off."""
+    found = occurrences.beyond([calendar.pk], begin, end, limit=10)
+    assert {home for _, home, _ in found} <= {calendar.pk}
+    return [(CalendarEvent.objects.get(pk=pk).title, reason) for pk, _, reason in found]
+
+
 def test_beyond_names_the_series_that_are_not_stored_that_far(calendar: Calendar) -> None:
     with time_machine.travel(datetime(2026, 1, 10, tzinfo=UTC), tick=False):
         write(
             calendar, remote("Endless", rule="FREQ=YEARLY"), remote("Ended", rule="FREQ=DAILY;COUNT=3"),
             remote("Explodes", rule="FREQ=SECONDLY"), remote("Single", datetime(2040, 1, 1, 9)),
         )  # fmt: skip
-        every = CalendarEvent.objects.all()
-        far = occurrences.beyond(every, datetime(2040, 1, 1, tzinfo=UTC), datetime(2041, 1, 1, tzinfo=UTC))
-        near = occurrences.beyond(every, datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
-    assert [row.title for row in far] == ["Endless"]
-    assert list(near) == []
-    before = occurrences.beyond(every, datetime(2024, 6, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
-    assert list(before) == []  # what begins inside the horizon has nothing before it
-    assert "cut off" in CalendarEvent.objects.get(title="Explodes").cut
+        far = beyond(calendar, datetime(2040, 1, 1, tzinfo=UTC), datetime(2041, 1, 1, tzinfo=UTC))
+        near = beyond(calendar, datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
+    explodes = ("Explodes", CalendarEvent.objects.get(title="Explodes").cut)
+    assert "cut off" in explodes[1]
+    assert far == [explodes, ("Endless", "")]
+    assert near == [explodes]
+    before = beyond(calendar, datetime(2024, 6, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+    assert before == [explodes]  # what begins inside the horizon has nothing before it
 
 
 def test_series_with_an_occurrence_moved_out_of_the_horizon_is_looked_at_again_there(calendar: Calendar) -> None:

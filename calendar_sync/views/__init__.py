@@ -35,7 +35,7 @@ class Events(APIView):
         asked = valid(wire.RangeParameters, request.query_params).asked()
         token = caller(request)
         found = reading.in_range(user=token.user, workspace=token.workspace, asked=asked)
-        ids = {one.source.pk for one in found.page.rows}
+        ids = {one.source.id for one in found.page.rows}
         entities = linking.entities_of(workspace_id=token.workspace.pk, event_ids=ids)
         answer = paged_query(found.page, asked.paging, lambda one: wire.happening(one, entities))
         return Response({**answer, "incomplete": [wire.cut(one) for one in found.incomplete]})
@@ -50,7 +50,7 @@ class EventDetail(APIView):
         token = caller(request)
         found = reading.find(user=token.user, workspace=token.workspace, event_id=event_id)
         entities = linking.entities_of(workspace_id=token.workspace.pk, event_ids=[found.source.pk])
-        return Response(wire.happening(found, entities))
+        return Response(wire.happening(found.shown(), entities))
 
 
 class EventFile(APIView):
@@ -81,7 +81,7 @@ class EntityEvents(APIView):
         entity = valid(EntityFields, {"entityType": entity_type, "entityId": entity_id}).validated_data
         paging, token = read_page(request.query_params), caller(request)
         page = timelines.timeline(user=token.user, workspace=token.workspace, paging=paging, **entity)
-        ids = {one.event.pk for one in page.rows}
+        ids = {one.event.id for one in page.rows}
         entities = linking.entities_of(workspace_id=token.workspace.pk, event_ids=ids)
         return Response(paged_query(page, paging, lambda one: wire.seen(one, entities)))
 

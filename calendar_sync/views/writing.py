@@ -29,7 +29,7 @@ def shown(request: Request, found: Happening) -> dict[str, Any]:
     """As GET shows it."""
     token = caller(request)
     entities = linking.entities_of(workspace_id=token.workspace.pk, event_ids=[found.source.pk])
-    return wire.happening(found, entities)
+    return wire.happening(found.shown(), entities)
 
 
 class EventList(Events):
