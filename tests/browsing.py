@@ -81,13 +81,14 @@ class Person:
         self._click(f"//button[@type='submit'][{SAYS}]".format(_quoted(words)), words)
 
     def downloads_by(self, words: str, *, within: str = "") -> Path:
-        """The file that a click on these words brings, once it is whole."""
-        before = set(self.downloads.iterdir())
+        """The file that a click on these words brings, once it is whole; until the next one is fetched."""
+        for earlier in self.downloads.iterdir():
+            earlier.unlink()
         self.clicks(words, within=within)
         found: list[Path] = []
 
         def whole(_: object) -> bool:
-            found[:] = [file for file in self.downloads.iterdir() if file not in before]
+            found[:] = self.downloads.iterdir()
             return bool(found) and not any(file.suffix == UNFINISHED or file.name.startswith(".") for file in found)
 
         self._wait(whole, f"file of {words!r}")

@@ -76,6 +76,26 @@ def test_bars_of_every_state_can_be_seen_in_light_and_dark() -> None:
         assert min(contrast(colour, paper) for paper in ("#ffffff", BASE["900"])) >= 3, state
 
 
+def test_every_class_a_page_is_written_with_has_a_style() -> None:
+    """unfold ships the classes that it uses itself and no others: what looks right in its documentation may do nothing
+    here."""
+    known = re.sub(r"\\(.)", r"\1", css() + Path(str(finders.find("unfold/css/styles.css"))).read_text())
+    known_names = set(re.findall(r"\.([^\s.{},>+~()]+)", known))
+    lost = set()
+    for page in settings.BASE_DIR.glob("*/templates/**/*.html"):
+        text = page.read_text()
+        if "<style>" in text or "integrations/result.html" in text:
+            continue  # with a style of its own
+        for words in re.findall(r'class="([^"]*)"', text):
+            plain = re.sub(r"{%.*?%}|{{.*?}}", "\0", words).split()
+            lost |= {f"{page.name}: {name}" for name in plain if "\0" not in name and not styled(name, known_names)}
+    assert sorted(lost) == []
+
+
+def styled(name: str, known: set[str]) -> bool:
+    return any(one == name or one.startswith((f"{name}:", f"{name}\\")) for one in known)
+
+
 @pytest.mark.django_db
 def test_page_loads_nothing_from_elsewhere_and_everything_it_names_is_there(owner: Actor) -> None:
     for client, address in ((Client(), "/admin/login/"), (console(owner), "/admin/")):

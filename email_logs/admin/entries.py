@@ -149,6 +149,7 @@ class EmailLogEntryAdmin(ReadOnlyAdmin):
     list_display_links = ("sent",)
     list_filter = (LogFilter, StatusFilter, StateFilter, SourceFilter, ("sent_at", SentFilter))
     list_filter_submit = True
+    list_horizontal_scrollbar_top = True
     list_per_page = PER_PAGE
     search_fields = ("to",)  # its being there makes the field; `reading` finds
     search_help_text = "Words of To, Subject and Message ID; -word leaves out, word* goes on."

@@ -56,6 +56,7 @@ def test_own_mail_is_listed_searched_and_read(owner: Actor) -> None:
     assert page("change", message.pk) in html
     letter = client.get(page("change", message.pk)).content.decode()
     assert f'<iframe src="{page("letter", message.pk)}" sandbox ' in letter
+    assert "Offer for the &lt;roof&gt;</h2>" in letter
     assert "Dear" not in letter
     assert "1 remote image" in letter
 

@@ -237,7 +237,7 @@ def _part(name: str, sync: standing.SyncStanding) -> dict[str, Any]:
     run = sync.run if sync.status in standing.UNDER_WAY else None
     share = min(100, 100 * run.done // run.total) if run is not None and run.total else None
     left = duration_words(sync.eta_seconds)
-    return {"name": name.title(), "state": sync.status.label, "share": share, "left": left, "words": sync_words(sync)}
+    return {"name": name.title(), "share": share, "left": left, "words": sync_words(sync)}
 
 
 def sync_words(sync: standing.SyncStanding) -> str:

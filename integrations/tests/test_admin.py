@@ -77,6 +77,21 @@ def test_list_costs_the_same_for_one_and_for_many(owner: Actor, member: Actor) -
     assert queries() == for_one
 
 
+@pytest.mark.parametrize(
+    ("columns", "offered"),
+    [
+        ({}, {"sync_now", "pause", "refresh", "disconnect"}),
+        ({"paused": True}, {"resume", "refresh", "disconnect"}),
+        ({"disconnected_at": timezone.now(), "credentials": None}, {"disconnect"}),
+    ],
+    ids=["active", "paused", "disconnected"],
+)
+def test_page_offers_what_makes_sense_now(owner: Actor, columns: dict[str, Any], offered: set[str]) -> None:
+    connection = _of(owner, **columns)
+    shown = _console(owner).get(_page("connection", "change", connection.pk)).context["actions_detail"]
+    assert {action["path"].rstrip("/").rsplit("/", 1)[-1] for action in shown} == offered
+
+
 @pytest.mark.parametrize("model", ["connection", "syncrun"])
 def test_pages_of_another_workspace_look_like_missing_ones(owner: Actor, outsider: Actor, model: str) -> None:
     run = SyncRunFactory(connection=_of(outsider, account_email="secret@mail.example"))
