@@ -84,8 +84,8 @@ def test_every_class_a_page_is_written_with_has_a_style() -> None:
     lost = set()
     for page in settings.BASE_DIR.glob("*/templates/**/*.html"):
         text = page.read_text()
-        if "<style>" in text or "integrations/result.html" in text:
-            continue  # with a style of its own
+        if "<style>" in text or "integrations/result.html" in text or "unfold" in page.parts[:-1]:
+            continue  # with a style of its own, or unfold's own words
         for words in re.findall(r'class="([^"]*)"', text):
             plain = re.sub(r"{%.*?%}|{{.*?}}", "\0", words).split()
             lost |= {f"{page.name}: {name}" for name in plain if "\0" not in name and not styled(name, known_names)}
