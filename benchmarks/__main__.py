@@ -23,6 +23,8 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The product beside its baselines.")
     parser.add_argument("rows", nargs="*", metavar="row", help=f"of {', '.join(ROWS)}; default all")
     parser.add_argument("--count", type=int, help="messages of imap_sync (default 2,000; with --full 10,000)")
+    parser.add_argument("--rounds", type=int, help="of imap_sync (default 3; 1 without warm-up over 20,000 messages)")
+    parser.add_argument("--after-first", action="store_true", help="imap_sync: only what follows a first sync")
     parser.add_argument("--full", action="store_true", help="the goals' sizes: 1,000,000 messages; takes an hour")
     parser.add_argument("--small", action="store_true", help="small sizes: the default")
     parser.add_argument("--neighbours", type=int, default=0, help="other mailboxes of 100,000 in the tables of inbox")

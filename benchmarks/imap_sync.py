@@ -27,6 +27,7 @@ from django.db import connection as database
 from benchmarks import corpus
 from benchmarks.measuring import ROUNDS, Missing, Report, say, seconds
 from benchmarks.peers import Mbsync, Notmuch, need
+from benchmarks.processes import cpu_seconds, database_server
 from config.env import PROJECT
 from email_sync.records import INBOX, SPAM
 from email_sync.services.reading import InboxQuery, inbox
@@ -38,8 +39,13 @@ from workspaces.services import members
 USER = "owner@bench.example"
 NEW, FLAGGED = 100, 1_000
 FIRST = 50
+LARGE = 20_000
+"""Messages. More of them are synced once, without a warm-up."""
 DURABLE, CARELESS = "mbsync", "mbsync, no fsync"
 NO_CHANGE_GOAL_SECONDS = 0.5
+_COUNTED = """
+    SELECT coalesce(sum(total), 0) FROM email_sync_foldercounter WHERE connection_id = %s AND role IN ('all', 'spam')
+"""
 TABLES = ("email_sync_message", "email_sync_thread", "email_sync_folder", "email_sync_foldercounter")
 
 
@@ -55,27 +61,39 @@ def measure(options: argparse.Namespace, folder: Path, report: Report) -> None:
             "corpus", "mails", options.count, f"median {sizes[len(sizes) // 2]:,} bytes, {sum(sizes) / 1e6:,.0f} MB"
         )
         with Worker() as worker:
-            _measure(server, worker, options.count, report, folder)
+            _measure(server, worker, options, report, folder)
     finally:
         server.stop()
 
 
-def _measure(server: Dovecot, worker: Worker, count: int, report: Report, folder: Path) -> None:
+def _measure(server: Dovecot, worker: Worker, options: argparse.Namespace, report: Report, folder: Path) -> None:
+    """A large mailbox is synced once: notmuch alone takes nine minutes for 100,000."""
+    count, is_large = options.count, options.count > LARGE
+    rounds = options.rounds or (1 if is_large else ROUNDS)
     mailbox, peers = Mailbox(server), _peers(server, folder)
-    say("warming up")
-    mailbox.first_sync(worker, count)
+    if options.after_first or not is_large:
+        say("warming up")
+        mailbox.first_sync(worker, count)
+    if not options.after_first:
+        _compare_first(report, count, *_first_syncs(worker, mailbox, peers, count, rounds))
+    _compare_next(report, worker, mailbox, peers.pulls[DURABLE], rounds)
+
+
+def _first_syncs(
+    worker: Worker, mailbox: Mailbox, peers: Peers, count: int, rounds: int
+) -> tuple[dict[str, list[float]], list[float], list[FirstSync]]:
+    """Seconds of each mbsync and of notmuch, and what ours took, a round after the other."""
     pulls: dict[str, list[float]] = {name: [] for name in peers.pulls}
     indexed, ours = [], []
-    for number in range(ROUNDS):
-        say(f"round {number + 1} of {ROUNDS}")
+    for number in range(rounds):
+        say(f"round {number + 1} of {rounds}")
         for name, mbsync in peers.pulls.items():
             mbsync.wipe()
             pulls[name].append(seconds(mbsync.pull))
         peers.notmuch.wipe()
         indexed.append(seconds(peers.notmuch.new))
         ours.append(mailbox.first_sync(worker, count))
-    _compare_first(report, count, pulls, indexed, ours)
-    _compare_next(report, worker, mailbox, peers.pulls[DURABLE])
+    return pulls, indexed, ours
 
 
 def _compare_first(
@@ -90,17 +108,21 @@ def _compare_first(
     report.ratio("searchable: ratio", rate, baseline, at_least=8)
     report.ratio("visible: ratio", visible, pulled[DURABLE], at_least=1)
     report.ratio("visible: ratio, no fsync", visible, pulled[CARELESS])
+    for name in ours[0].work[0]:
+        for until, which in (("visible", 0), ("searchable", 1)):
+            spent = [run.work[which][name] / count * 1e6 for run in ours]
+            report.add(f"{name} until {until}", "µs", spent, "CPU a message")
     report.add("first 50 readable", "s", [run.first_page for run in ours], "from start to a full inbox page")
     report.add("worker peak memory", "MB", [run.answer["peak_mb"] for run in ours])
     report.add("parser peak memory", "MB", [run.answer["parser_mb"] for run in ours])
 
 
-def _compare_next(report: Report, worker: Worker, mailbox: Mailbox, mbsync: Mbsync) -> None:
+def _compare_next(report: Report, worker: Worker, mailbox: Mailbox, mbsync: Mbsync, rounds: int) -> None:
     """Both sides look at the same server, in turns."""
     idle: list[tuple[float, float]] = []
     changed: list[tuple[float, float]] = []
     mbsync.pull()
-    for number in range(ROUNDS):
+    for number in range(rounds):
         idle.append((worker.sync(mailbox.connection)["seconds"], seconds(mbsync.pull)))
         mailbox.change(number)
         changed.append((mailbox.changed_sync(worker), seconds(mbsync.pull)))
@@ -145,6 +167,10 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def sync(self, connection: Connection) -> dict[str, float]:
         """One run to its end. RuntimeError where it did not succeed."""
         assert self._process.stdin is not None
@@ -168,6 +194,8 @@ class FirstSync:
     first_page: float
     visible: float
     """Seconds until every message was in a folder's count."""
+    work: tuple[dict[str, float], dict[str, float]]
+    """CPU seconds of each process until then, and in all."""
 
     @property
     def seconds(self) -> float:
@@ -198,38 +226,56 @@ class Mailbox:
             cursor.execute(f"TRUNCATE {', '.join(TABLES)} CASCADE")
             cursor.execute("CHECKPOINT")
         self.connection = self._connect()
-        began = time.perf_counter()
-        with self._watched(began, count) as seen:
+        before, began = self._spent(worker), time.perf_counter()
+        with self._watched(began, worker, count) as (seen, spent):
             answer = worker.sync(self.connection)
         if answer["added"] != count:
             raise RuntimeError(f"{answer['added']} of {count} messages arrived.")
-        return FirstSync(answer, first_page=seen[0], visible=seen[1])
+        visible, whole = ({name: at[name] - before[name] for name in at} for at in (*spent, self._spent(worker)))
+        return FirstSync(answer, first_page=seen[0], visible=seen[1], work=(visible, whole))
+
+    def _spent(self, worker: Worker) -> dict[str, float]:
+        own = cpu_seconds(worker.pid, alone=True)
+        return {
+            "worker": own,
+            "parser": cpu_seconds(worker.pid) - own,
+            "PostgreSQL": cpu_seconds(database_server()),
+            "Dovecot": cpu_seconds(self.server.pid),
+        }
 
     @contextmanager
-    def _watched(self, began: float, count: int) -> Iterator[list[float]]:
-        """Looks at the inbox, as a user would: when its first page is full, and when all mail is there."""
+    def _watched(
+        self, began: float, worker: Worker, count: int
+    ) -> Iterator[tuple[list[float], list[dict[str, float]]]]:
+        """Looks at the inbox, as a user would: when its first page is full, and when all mail is there. In between at
+        the folder's figures alone: a page that is read fifty times a second takes a fifth of the machine's work."""
         seen: list[float] = []
+        spent: list[dict[str, float]] = []
 
         def look() -> None:
             try:
-                while len(seen) < 2:
-                    wanted = FIRST if not seen else count
-                    folder = INBOX if not seen else "all"
-                    if self._shown(folder, spam=bool(seen)) >= wanted:
-                        seen.append(time.perf_counter() - began)
+                while self._shown(INBOX) < FIRST:
                     time.sleep(0.02)
+                seen.append(time.perf_counter() - began)
+                while self._counted() < count or self._shown("all") + self._shown(SPAM) < count:
+                    time.sleep(0.02)
+                seen.append(time.perf_counter() - began)
+                spent.append(self._spent(worker))
             finally:
                 database.close()
 
         looking = threading.Thread(target=look)
         looking.start()
-        yield seen
+        yield seen, spent
         looking.join()
 
-    def _shown(self, folder: str, *, spam: bool) -> int:
-        own = {"user": self.owner.user, "workspace": self.owner.workspace}
-        page = inbox(query=InboxQuery(folder=folder), **own)
-        return page.total + (inbox(query=InboxQuery(folder=SPAM), **own).total if spam else 0)
+    def _shown(self, folder: str) -> int:
+        return inbox(query=InboxQuery(folder=folder), user=self.owner.user, workspace=self.owner.workspace).total
+
+    def _counted(self) -> int:
+        with database.cursor() as cursor:
+            cursor.execute(_COUNTED, [self.connection.pk])
+            return int(cursor.fetchone()[0])
 
     def change(self, number: int) -> None:
         """New mail and changed flags at the server."""

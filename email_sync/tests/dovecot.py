@@ -88,6 +88,12 @@ class Dovecot:
                 raise RuntimeError(f"dovecot did not start: {(self.root / 'stderr').read_text()} {self.log()}")
             time.sleep(0.02)
 
+    @property
+    def pid(self) -> int:
+        """Of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
     def halt(self) -> None:
         """End the server with all its processes; what is on disk stays."""
         if self._process is None:
