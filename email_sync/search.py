@@ -8,6 +8,7 @@ knows words and not their weights, so `from:` a word of every body would otherwi
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -29,6 +30,9 @@ FOLDER_WORDS = (*ROLES, "starred", "all")
 _FLAGS = ("unread", "read", "starred")
 _WEIGHTS = {"subject": "A", "from": "B", "to": "C", "cc": "C"}
 
+_FOREIGN = re.compile(r"[^\x00-\x7f]+")
+MAX_REMEMBERED = 16
+"""Characters of a run of letters that are not ASCII worth remembering."""
 _TERM = re.compile(r'(?P<minus>-?)(?:(?P<field>[A-Za-z]+):)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+)|(?=\s|$))')
 
 
@@ -69,14 +73,25 @@ _folding = _Folding()
 def fold(text: str) -> str:
     """The words of `text` as they are compared: lower case, without accents, blanks between. Folding twice changes
     nothing."""
-    if text.isascii():
-        words = text.lower().translate(_folding).split()
-    else:
-        decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-        words = decomposed.translate(_folding).split()
+    if not text.isascii():
+        text = _FOREIGN.sub(_folded_run, text)
+    words = (text.lower() if text.isascii() else text.casefold()).translate(_folding).split()
     if max(map(len, words), default=0) > MAX_WORD:
         words = [word[:MAX_WORD] for word in words]
     return " ".join(words)
+
+
+def _folded_run(run: re.Match[str]) -> str:
+    """What stands between two ASCII characters. Taken apart by itself: only marks change their order when a text is,
+    none is ASCII, and all are dropped."""
+    return _folded_letters(run[0]) if len(run[0]) <= MAX_REMEMBERED else _folded_letters.__wrapped__(run[0])
+
+
+@functools.lru_cache(maxsize=4096)
+def _folded_letters(run: str) -> str:
+    """Remembered: a language has few such letters, and most of a text in a Latin one is ASCII already."""
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", run).casefold())
+    return decomposed.translate(_folding)
 
 
 def document(subject: str, sender: str, recipients: str, body: str) -> tuple[str, str, str, str]:

@@ -37,7 +37,6 @@ _ORDERLY_HEADER = re.compile(rb"([!-9;-~]{1,200}+)[ \t]*+:((?:[^\n]*+\n[ \t])*+[
 _ORDERLY_BLOCK = re.compile(rb"((?:[!-9;-~]{1,200}+[ \t]*+:(?:[^\n]*+\n[ \t])*+[^\n]*+\n)++)\r?\n")
 _ENCODED_WORD = re.compile(r"=\?([^?\s*]{1,60})(?:\*[^?\s]{0,20})?\?([bBqQ])\?([^?]*)\?=")
 _MESSAGE_ID = re.compile(r"<([^<>]*)>")
-_FOLD = re.compile(r"\r?\n(?=[ \t])")
 _ZONE_WITH_NAME = re.compile(r"\b(?:GMT|UTC?)\s*([+-])(\d{1,2}):?(\d{2})?\b", re.IGNORECASE)
 _PARAMETER = re.compile(r';\s*([^\s=;"]{1,100})\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)')
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
@@ -104,7 +103,9 @@ def _joined(found: list[tuple[str, list[bytes]]]) -> Headers:
 
 def _unfold(value: bytes) -> str:
     text = value.decode("ascii") if value.isascii() else decode(value)  # RFC 6532 allows raw UTF-8; others just send it
-    return _FOLD.sub("", text).strip() if "\n" in text else text.strip()
+    if "\n" in text:  # each but the last stands before a blank, or the line would be a header of its own
+        text = text.replace("\r\n", "").replace("\n", "")
+    return text.strip()
 
 
 def by_name(headers: Headers) -> dict[str, list[str]]:

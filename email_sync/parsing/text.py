@@ -51,6 +51,8 @@ def one_line(text: str, limit: int) -> str:
     if len(text) <= limit and text.isascii() and text.isprintable() and "  " not in text:  # most headers
         return text.strip()
     text = text[: limit * 4]
+    if text.isascii() and (words := " ".join(text.split())).isprintable():  # folded: several times faster
+        return words[:limit]
     if not (text.isascii() and text.isprintable()) or "  " in text:
         text = _CONTROL_OR_SPACE.sub(" ", text)
     return clean(text.strip(), limit)

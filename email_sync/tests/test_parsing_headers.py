@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 
@@ -10,9 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from email_sync.parsing import headers
-from email_sync.parsing.headers import date, decode_words, message_id, message_ids, references, value_and_parameters
+from email_sync.parsing.headers import (
+    date,
+    decode_words,
+    message_id,
+    message_ids,
+    references,
+    split_block,
+    value_and_parameters,
+)
 from email_sync.parsing.mailboxes import MAX_RECIPIENTS, addresses
 from email_sync.parsing.message import parse
+from email_sync.parsing.text import clean, one_line
 from email_sync.records import Address
 
 
@@ -256,3 +266,21 @@ def test_hostile_value_costs_in_proportion_to_its_length(piece: str) -> None:
     short = min(cost(piece * (10_000 // len(piece))) for _ in range(3))
     long = min(cost(piece * (100_000 // len(piece))) for _ in range(3))
     assert long < max(short, 0.002) * 25
+
+
+# --- the quick ways ------------------------------------------------------------------------------------------------
+
+_BLANKS = st.text("a b\t\n\r\x00\x0b\x1b\x1c\x1f\x7f\x85\xa0é\u2003\u2028", max_size=40)
+
+
+@given(_BLANKS | st.text(max_size=40), st.integers(1, 12))
+def test_one_line_makes_a_blank_of_every_run_of_blanks_and_controls(value: str, limit: int) -> None:
+    blanks = re.sub(r"[\x00-\x20\x7f-\xa0\u2028\u2029]+", " ", value[: limit * 4])
+    assert one_line(value, limit) == clean(blanks.strip(), limit)
+
+
+@given(st.lists(st.text("ab:\r\t é", max_size=8), min_size=1, max_size=5), st.sampled_from(["\n", "\r\n"]))
+def test_folded_value_is_unfolded_as_rfc_5322_says(lines: list[str], end: str) -> None:
+    value = f"{end} ".join(lines) + end
+    [(name, unfolded)] = split_block(f"Subject:{value}{end}body".encode(), 0, 10_000)[0]
+    assert (name, unfolded) == ("Subject", re.sub(r"\r?\n(?=[ \t])", "", value).strip())

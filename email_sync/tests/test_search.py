@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import unicodedata
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvalidInput
-from email_sync.search import FOLDER_WORDS, MAX_BODY, Query, document, fold, parse_query
+from email_sync import search
+from email_sync.search import FOLDER_WORDS, MAX_BODY, MAX_WORD, Query, document, fold, parse_query
 from email_sync.services.indexing import vector
 
 MATCHES = "SELECT %s::tsvector @@ %s::tsquery"
@@ -56,6 +58,17 @@ def test_fold_text_becomes_the_words_people_type(text: str, folded: str) -> None
 @given(st.text(max_size=200))
 def test_fold_twice_changes_nothing(text: str) -> None:
     assert fold(fold(text)) == fold(text)
+
+
+_TANGLED = "aZ1 .\u0308\u0323\u01b7éß\uff21İΣς가\u1100\u1161ﬁ會\u13a0"
+"""Marks that change places, letters that unfold or join, capitals that are the folded form."""
+
+
+@given(st.text(max_size=60) | st.text(_TANGLED, max_size=30))
+def test_fold_run_by_run_folds_as_the_whole_text(text: str) -> None:
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    whole = " ".join(word[:MAX_WORD] for word in decomposed.translate(search._folding).split())
+    assert fold(text) == whole
 
 
 def test_fold_folds_20_000_short_texts_a_second() -> None:
