@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,9 @@ MAX_RAW = 64 * 1024 * 1024
 WALL_SECONDS = 60.0
 """Without any sign of life from the child for so long, it counts as stuck. Generous: CPU time is the real limit."""
 _CHUNK = 1024 * 1024
+_PAUSE = 0.003
+"""Seconds. The child answers one by one and the pipe holds many answers: waking up for each one costs more than reading
+it does."""
 _PROJECT = Path(__file__).resolve().parents[2]
 
 TOO_LONG = f"It could not be read within {CPU_SECONDS:.0f} seconds of work."
@@ -84,6 +88,8 @@ class _Child:
                 for answer in _frames(received):
                     expected -= 1
                     yield answer
+                if expected and pending == len(frames):
+                    time.sleep(_PAUSE)
 
     def _send(self, frames: Sequence[bytes], index: int, sent: int) -> tuple[int, int]:
         """Write what the pipe takes; the position from which to go on. A closed pipe counts as all sent: the answers'

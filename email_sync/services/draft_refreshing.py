@@ -109,7 +109,9 @@ def follow(
     """Stored drafts among these that say something else by now. One of ours that is still to be saved is left to its
     save, which meets the conflict. `hold` proves the run's fence inside each transaction."""
     drafts = [state.remote_id for state in states if DRAFTS in state.roles]
-    versions = mailbox.draft_versions(drafts) if drafts else {}
+    if not drafts:
+        return
+    versions = mailbox.draft_versions(drafts)
     for row in _rows(connection).filter(remote_id__in=list(versions)):
         draft = getattr(row, "draft", None)
         if draft is not None and draft.remote_version in ("", versions[row.remote_id]):

@@ -5,7 +5,9 @@ Parsing runs in a bounded child process, so no message can stop or bloat a worke
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from core.errors import ProviderError
@@ -17,6 +19,8 @@ from email_sync.services.store import Incoming
 PORTION = 50
 PORTION_BYTES = 8 * 1024 * 1024
 """So many messages, or so much of them, are parsed at a time: memory does not follow a page's weight."""
+PORTIONS_UNDER_WAY = 2
+"""One is parsed and one waits; then the fetch does."""
 
 
 REFUSED = "The server has not given its text yet; it is asked again."
@@ -39,21 +43,29 @@ def prepare() -> None:
 def bring(
     mailbox: MailProvider, stream: Stream, remote_ids: Sequence[str], *, between: Callable[[], None] = lambda: None
 ) -> Brought:
-    """Fetch and parse, a portion at a time. `between` is called after each message."""
+    """Fetch and parse, a portion at a time: while one is parsed, the next one comes. `between` is called after each
+    message."""
     messages: list[Incoming] = []
     waiting: list[RemoteMessage] = []
+    under_way: deque[Future[list[Incoming]]] = deque()
     weight = 0
     error: ProviderError | None = None
-    try:
-        for remote in mailbox.fetch(stream, remote_ids) if remote_ids else ():
-            waiting.append(remote)
-            weight += len(remote.raw or b"")
-            between()
-            if len(waiting) == PORTION or weight > PORTION_BYTES:
-                messages += parse_all(waiting)
-                waiting, weight = [], 0
-    except ProviderError as failed:
-        error = failed
+    with ThreadPoolExecutor(1, "parse") as parser:
+        try:
+            for remote in mailbox.fetch(stream, remote_ids) if remote_ids else ():
+                waiting.append(remote)
+                weight += len(remote.raw or b"")
+                between()
+                if len(waiting) == PORTION or weight > PORTION_BYTES:
+                    prepare()
+                    if len(under_way) == PORTIONS_UNDER_WAY:
+                        messages += under_way.popleft().result()
+                    under_way.append(parser.submit(parse_all, waiting))
+                    waiting, weight = [], 0
+        except ProviderError as failed:
+            error = failed
+        for portion in under_way:
+            messages += portion.result()
     return Brought([*messages, *parse_all(waiting)], error)
 
 

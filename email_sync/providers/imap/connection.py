@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import IO, Any, cast
 
 from core import egress
 from core.errors import HubError, ProviderAuthError, ProviderError, ProviderRejected, ProviderUnavailable
@@ -33,6 +34,9 @@ LINE_LIMIT = 16 * 1024 * 1024
 """A SEARCH answer is one line: two million UIDs."""
 ANSWER_LIMIT = 256 * 1024 * 1024
 """All that one command may bring: nothing we ask for is near it."""
+
+READ_AHEAD = 256 * 1024
+"""Bytes taken from the socket at a time: each look at it costs as much as reading a small message."""
 
 _FIGURE = re.compile(rb"\s*(\d+)")
 _GREETED_BYE = re.compile(r"\* BYE ([^\r\n']*)")
@@ -56,6 +60,15 @@ class _Transport(imaplib.IMAP4):
             found = egress.start_tls(found, to.host, CONNECT_SECONDS)
         found.settimeout(CONNECT_SECONDS)  # until logged in: a server that accepts and says nothing is given up soon
         return found
+
+    def open(self, *arguments: Any) -> None:
+        super().open(*arguments)
+        self.read_ahead()
+
+    def read_ahead(self) -> None:
+        """From a fresh stream, of which nothing was read: read more at a time than imaplib does."""
+        self.file.close()
+        self.file = cast("IO[bytes]", self.sock.makefile("rb", READ_AHEAD))
 
     def read(self, size: int) -> bytes:
         if size > LITERAL_LIMIT:
