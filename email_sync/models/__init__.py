@@ -116,7 +116,10 @@ class ThreadKey(models.Model):
     """Which thread a Message-ID belongs to, seen or only referred to: late parents find their children by it."""
 
     id = models.BigAutoField(primary_key=True)
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="+", db_index=False)
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
+    """The thread's, whose own foreign key holds it: a check for each key of each mail would be the fourth."""
     key = models.UUIDField()
     """Digest of the Message-ID: ids of several kilobytes exist."""
     thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="keys")
@@ -148,7 +151,10 @@ class Message(models.Model):
     """One message of one mailbox, as lists show it. Its body is in `MessageBody`."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="messages", db_index=False)
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="messages", db_index=False, db_constraint=False
+    )
+    """The thread's, whose own foreign key holds it."""
     thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="messages", db_index=False)
     remote_id = models.TextField()
     stream = models.CharField(max_length=500)

@@ -80,7 +80,7 @@ def fill(connection: Connection, messages: Sequence[Incoming]) -> None:
 
 def _conversation(connection: Connection, row: Message, item: Incoming) -> uuid.UUID:
     """The thread of a message now that its headers are known. The thread its row had alone becomes one with that."""
-    [own] = threads.assign(connection=connection, messages=[(item.remote.thread_remote_id, item.parsed)])
+    [own] = threads.assign(connection=connection, messages=[threads.Arrival.of(item.remote, item.parsed)]).threads
     row.refresh_from_db(fields=["thread"])  # late parents join threads
     if own == row.thread_id:
         return own

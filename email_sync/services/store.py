@@ -94,13 +94,13 @@ def write_page(
     written.changed = len(written.changed_ids)
     new = _unique_new(messages, stored)
     written.added = len(new)
-    written.new_ids, placed = _insert(connection, stream, new, touched, search_later=search_later)
+    written.new_ids, placed = _insert(connection, stream, new, search_later=search_later)
     people = participants.of_page(
-        connection, [(t, i.remote.state.roles, i.parsed) for t, i in zip(placed, new, strict=True)]
+        connection, [(t, i.remote.state.roles, i.parsed) for t, i in zip(placed.threads, new, strict=True)]
     )
     threads.recount(
-        touched,
-        added=Counter(thread_id for thread_id, _ in people),
+        touched | {thread_id for thread_id in placed.threads if thread_id not in placed.opened},
+        added=Counter(thread_id for thread_id, _ in people if thread_id not in placed.opened),
         disturbed={r.thread_id for r in stored.values() if participants.is_shown(r) != (r.pk in shown_before)},
     )
     participants.note([(thread_id, key) for thread_id, keys in people for key in keys])
@@ -293,23 +293,22 @@ Row = tuple[object, ...]
 
 
 def _insert(
-    connection: Connection, stream: str, new: Sequence[Incoming], touched: set[uuid.UUID], *, search_later: bool
-) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
-    """The ids of the new messages and of their threads."""
+    connection: Connection, stream: str, new: Sequence[Incoming], *, search_later: bool
+) -> tuple[list[uuid.UUID], threads.Assigned]:
+    """The ids of the new messages, and their threads."""
     if not new:
-        return [], []
+        return [], threads.Assigned([], frozenset())
     placed = threads.assign(
-        connection=connection, messages=[(item.remote.thread_remote_id, item.parsed) for item in new]
+        connection=connection, messages=[threads.Arrival.of(item.remote, item.parsed) for item in new]
     )
     ids = [uuid7() for _ in new]
     now = timezone.now()
     rows = [
         (message_id, connection.pk, thread_id, *_row(stream, item, now))
-        for message_id, thread_id, item in zip(ids, placed, new, strict=True)
+        for message_id, thread_id, item in zip(ids, placed.threads, new, strict=True)
     ]
     bulk.copy(Message, MESSAGE_COLUMNS, rows)
     insert_texts(connection, list(zip(ids, new, strict=True)), search_later=search_later)
-    touched.update(placed)
     return ids, placed
 
 

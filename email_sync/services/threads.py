@@ -8,7 +8,9 @@ id, the others point to it. Called by the writer inside its transaction.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 
 from django.db import connection as database
@@ -18,31 +20,78 @@ from django.db.models.functions import Coalesce
 from core.ids import uuid7
 from email_sync import arrays, threading
 from email_sync.models import Message, Submission, Thread, ThreadKey, ThreadLink, ThreadParticipant
-from email_sync.records import ParsedMessage, SentMail
+from email_sync.records import ParsedMessage, RemoteMessage, SentMail
 from email_sync.services import bulk, linking, participants, telling
 from integrations.models import Connection
 
-THREAD_COLUMNS = ("id", "connection", "remote_id", "subject", "message_count", "unread_count")
+THREAD_COLUMNS = (
+    "id", "connection", "remote_id", "subject", "message_count", "unread_count", "last_message_at", "shown_count",
+    "shown_at",
+)  # fmt: skip
 
 
-def assign(*, connection: Connection, messages: Sequence[tuple[str, ParsedMessage]]) -> list[uuid.UUID]:
-    """The thread of each message, given as (provider's thread id or "", parsed message), in order."""
-    by_remote = _remote_threads(connection, messages)
-    graph = [(index, parsed) for index, (remote_id, parsed) in enumerate(messages) if not remote_id]
-    by_graph = dict(zip([index for index, _ in graph], _graph_threads(connection, [p for _, p in graph]), strict=True))
-    return [by_remote[remote_id] if remote_id else by_graph[index] for index, (remote_id, _) in enumerate(messages)]
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A new message as threads see it."""
+
+    remote_thread: str
+    """The provider's id of its thread, "" where there is none."""
+    parsed: ParsedMessage
+    received_at: datetime
+    is_read: bool
+    is_shown: bool
+    """On timelines of entities (`participants.NOT_SHOWN`)."""
+
+    @classmethod
+    def of(cls, remote: RemoteMessage, parsed: ParsedMessage) -> Arrival:
+        is_shown = not remote.state.roles & participants.NOT_SHOWN
+        return cls(remote.thread_remote_id, parsed, remote.received_at, remote.state.is_read, is_shown)
 
 
-def _remote_threads(connection: Connection, messages: Sequence[tuple[str, ParsedMessage]]) -> dict[str, uuid.UUID]:
-    wanted = {remote_id: parsed.subject for remote_id, parsed in reversed(messages) if remote_id}
-    found = _by_remote_id(connection, wanted)
-    new = [
-        Thread(id=uuid7(), connection=connection, remote_id=remote_id, subject=subject)
-        for remote_id, subject in wanted.items()
-        if remote_id not in found
-    ]
-    Thread.objects.bulk_create(new)
-    return found | {thread.remote_id: thread.pk for thread in new}
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """The thread of each message, in order, and which of them are new: those have their figures already."""
+
+    threads: list[uuid.UUID]
+    opened: frozenset[uuid.UUID]
+
+
+def assign(*, connection: Connection, messages: Sequence[Arrival]) -> Assigned:
+    """The threads of new messages, which the caller writes."""
+    by_remote = [message for message in messages if message.remote_thread]
+    by_graph = [message for message in messages if not message.remote_thread]
+    remote, new_remote = _remote_threads(connection, by_remote)
+    graph, new_graph = _graph_threads(connection, by_graph)
+    placed = iter(graph)
+    threads = [remote[m.remote_thread] if m.remote_thread else next(placed) for m in messages]
+    return Assigned(threads, frozenset({*new_remote, *new_graph}))
+
+
+def _open(connection: Connection, threads: Iterable[tuple[uuid.UUID, str, Sequence[Arrival]]]) -> None:
+    """New threads, given as (id, the provider's, their messages), written once with the figures `recount` would find:
+    most threads of a first sync are never touched again."""
+    rows = []
+    for thread, remote_id, messages in threads:
+        shown = [message.received_at for message in messages if message.is_shown]
+        unread = sum(not message.is_read for message in messages)
+        latest = max(message.received_at for message in messages)
+        subject = messages[0].parsed.subject
+        figures = (len(messages), unread, latest, len(shown), max(shown, default=None))
+        rows.append((thread, connection.pk, remote_id, subject, *figures))
+    bulk.copy(Thread, THREAD_COLUMNS, rows)
+
+
+def _remote_threads(
+    connection: Connection, messages: Sequence[Arrival]
+) -> tuple[dict[str, uuid.UUID], Collection[uuid.UUID]]:
+    """By the provider's id; and which are new."""
+    members: dict[str, list[Arrival]] = {}
+    for message in messages:
+        members.setdefault(message.remote_thread, []).append(message)
+    found = _by_remote_id(connection, members)
+    new = {remote_id: uuid7() for remote_id in members if remote_id not in found}
+    _open(connection, ((thread, remote_id, members[remote_id]) for remote_id, thread in new.items()))
+    return found | new, new.values()
 
 
 def _by_remote_id(connection: Connection, remote_ids: Collection[str]) -> dict[str, uuid.UUID]:
@@ -54,21 +103,23 @@ def _by_remote_id(connection: Connection, remote_ids: Collection[str]) -> dict[s
 # --- the header graph ---------------------------------------------------------------------------------------------
 
 
-def _graph_threads(connection: Connection, messages: Sequence[ParsedMessage]) -> list[uuid.UUID]:
+def _graph_threads(
+    connection: Connection, messages: Sequence[Arrival]
+) -> tuple[list[uuid.UUID], Collection[uuid.UUID]]:
+    """In order; and which are new."""
     if not messages:
-        return []
-    links = [threading.links(message) for message in messages]
+        return [], ()
+    links = [threading.links(message.parsed) for message in messages]
     keys = {key for link in links for key in link.keys}
     known = dict(ThreadKey.objects.filter(connection=connection, key__any_of=keys).values_list("key", "thread_id"))
     groups = threading.group(links, known)
     threads = [_known_thread(group) or uuid7() for group in groups]
-    subjects = [messages[group.members[0]].subject for group in groups]
-    new = [(t, s) for group, t, s in zip(groups, threads, subjects, strict=True) if not group.threads]
-    bulk.copy(Thread, THREAD_COLUMNS, [(thread, connection.pk, "", subject, 0, 0) for thread, subject in new])
+    new = {thread: group.members for group, thread in zip(groups, threads, strict=True) if not group.threads}
+    _open(connection, ((thread, "", [messages[index] for index in members]) for thread, members in new.items()))
     owners = {key: thread for group, thread in zip(groups, threads, strict=True) for key in group.keys}
     _remember(connection, {key: thread for key, thread in owners.items() if key not in known})
     placed = {index: thread for group, thread in zip(groups, threads, strict=True) for index in group.members}
-    return [placed[index] for index in range(len(messages))]
+    return [placed[index] for index in range(len(messages))], new
 
 
 def _known_thread(group: threading.Group[uuid.UUID]) -> uuid.UUID | None:

@@ -21,12 +21,13 @@ pytestmark = pytest.mark.django_db
 def test_copy_inserts_rows_with_any_text(member: Actor) -> None:
     connection = connect(member)
     subjects = ["plain", "tab\tline\nback\\slash", "\\N", "", "Łódź 会議"]
-    bulk.copy(Thread, THREAD_COLUMNS, [(uuid7(), connection.pk, "", subject, 0, 0) for subject in subjects])
+    rows = [(uuid7(), connection.pk, "", subject, 0, 0, None, 0, None) for subject in subjects]
+    bulk.copy(Thread, THREAD_COLUMNS, rows)
     assert list(Thread.objects.order_by("id").values_list("subject", flat=True)) == subjects
 
 
 def test_copy_of_a_row_that_is_there_is_refused(member: Actor) -> None:
-    row = (uuid7(), connect(member).pk, "", "", 0, 0)
+    row = (uuid7(), connect(member).pk, "", "", 0, 0, None, 0, None)
     bulk.copy(Thread, THREAD_COLUMNS, [row])
     with pytest.raises(IntegrityError), transaction.atomic():
         bulk.copy(Thread, THREAD_COLUMNS, [row])

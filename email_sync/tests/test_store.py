@@ -6,7 +6,7 @@ import hashlib
 import threading
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -123,6 +123,38 @@ def test_page_written_twice_changes_nothing(account: Account) -> None:
         write(account, "inbox", *page)
     assert Message.objects.count() == 2
     assert FolderCounter.objects.get(role="inbox").total == 2
+
+
+FIGURES = ("pk", "subject", "message_count", "unread_count", "last_message_at", "shown_count", "shown_at")
+
+
+def test_threads_opened_by_a_page_have_the_figures_that_a_recount_finds(account: Account) -> None:
+    later = copy("inbox/2", "answer", references="<first@contract.test>")
+    later = replace(later, remote=replace(later.remote, received_at=ARRIVED + timedelta(hours=1)))
+    spam = copy("spam/1", "advert")
+    at_the_provider = copy("inbox/3", "third")
+    at_the_provider = replace(
+        at_the_provider,
+        remote=replace(at_the_provider.remote, thread_remote_id="t3", state=state(at_the_provider, is_read=True)),
+    )
+    write(account, "inbox", copy("inbox/1", "first"), later, spam, at_the_provider)
+    written = list(Thread.objects.order_by("id").values_list(*FIGURES))
+    assert sorted(row[2:] for row in written) == sorted(
+        [
+            (2, 2, ARRIVED + timedelta(hours=1), 2, ARRIVED + timedelta(hours=1)),
+            (1, 1, ARRIVED, 0, None),
+            (1, 0, ARRIVED, 1, ARRIVED),
+        ]
+    )
+    threads.recount([row[0] for row in written])
+    assert list(Thread.objects.order_by("id").values_list(*FIGURES)) == written
+
+
+def test_thread_that_goes_on_in_a_later_page_is_counted_anew(account: Account) -> None:
+    write(account, "inbox", copy("inbox/1", "first"))
+    write(account, "inbox", copy("inbox/2", "answer", references="<first@contract.test>"))
+    [thread] = Thread.objects.all()
+    assert (thread.message_count, thread.unread_count, thread.shown_count) == (2, 2, 2)
 
 
 @pytest.mark.django_db(transaction=True)
