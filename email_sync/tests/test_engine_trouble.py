@@ -18,7 +18,7 @@ from core.errors import ProviderError, ProviderRateLimited, ProviderRejected, Pr
 from core.work import WorkStatus
 from email_sync.models import Message, Unfetched
 from email_sync.records import ChangePage, RemoteMessage, Stream
-from email_sync.services import engine
+from email_sync.services import engine, pages
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import ident, mail
 from email_sync.tests.memory import Memory, message_id_of
@@ -239,7 +239,10 @@ def test_folder_that_is_parked_is_compared_when_its_user_asks(account: Account) 
 # --- order --------------------------------------------------------------------------------------------------------
 
 
-def test_mail_of_people_the_workspace_knows_comes_right_after_the_newest_of_the_inbox(account: Account) -> None:
+def test_mail_of_people_the_workspace_knows_comes_right_after_the_newest_of_the_inbox(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGE", 100)
     account.box.append(mail("known-old", sender="Carol <carol@known.test>"), "inbox")
     account.box.append(mail("known-archived", sender="carol@known.test"), "archive")
     fill(account.box, 400)
