@@ -8,6 +8,7 @@ kernel ends the process, even inside C code), no core file. It ends with its par
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import resource
 import signal
@@ -21,6 +22,8 @@ from email_sync.records import ParsedMessage
 CPU_SECONDS = 5.0
 ADDRESS_SPACE = 512 * 1024 * 1024
 OPEN_FILES = 64
+COLLECTED_AFTER = 20_000
+"""Objects, before Python looks for cycles among them."""
 READ_AHEAD = 1024 * 1024
 """Bytes of requests taken at a time."""
 
@@ -64,6 +67,10 @@ def limit(parent: int) -> None:
 
 def main(parser: Callable[[bytes, int], ParsedMessage] = parse) -> None:
     limit(int(sys.argv[1]))
+    gc.freeze()
+    gc.set_threshold(
+        COLLECTED_AFTER
+    )  # a message leaves no cycle behind, and what it is made of would be looked through
     with open(sys.stdin.fileno(), "rb", buffering=READ_AHEAD, closefd=False) as requests:
         serve(parser, requests, sys.stdout.buffer)
 

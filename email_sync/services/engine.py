@@ -39,6 +39,7 @@ from email_sync.services import (
 )
 from email_sync.services.accounts import with_mailbox
 from email_sync.services.fetching import prepare
+from email_sync.services.garbage import rare_collections
 from email_sync.services.pages import FIRST_PAGE, PAGE, Pages
 from email_sync.services.reconcile import compare, fresh_cursor, guard_removal, ids_of, listed_since, unseen_elsewhere
 from integrations.models import SyncCursor, SyncRun
@@ -67,23 +68,20 @@ class EmailEngine:
 
     def run(self, run: SyncRun, *, deadline: float) -> bool:
         """One slice; True while there is more. What came is made findable last, also while the provider is away."""
-        index = partial(_index, run, deadline)
-        try:
-            more = with_mailbox(
-                run.connection, lambda mailbox: MailboxSync(run, mailbox, deadline).work(), urgent=False
-            )
-        except ProviderError:
-            index()
-            raise
-        return more or index()
+        with rare_collections():
+            try:
+                more = with_mailbox(
+                    run.connection, lambda mailbox: MailboxSync(run, mailbox, deadline).work(), urgent=False
+                )
+            except ProviderError:
+                _index(run, deadline)
+                raise
+            return more or _index(run, deadline)
 
 
 def _index(run: SyncRun, deadline: float) -> bool:
-    return indexing.index_waiting(
-        run.connection_id,
-        hold=partial(run.hold, lease_seconds=LEASE_SECONDS),
-        out_of_time=lambda: time.monotonic() >= deadline,
-    )
+    hold = partial(run.hold, lease_seconds=LEASE_SECONDS)
+    return indexing.index_waiting(run.connection_id, hold=hold, out_of_time=lambda: time.monotonic() >= deadline)
 
 
 class MailboxSync(Pages):
