@@ -84,7 +84,8 @@ def _first_syncs(
 ) -> tuple[dict[str, list[float]], list[float], list[FirstSync]]:
     """Seconds of each mbsync and of notmuch, and what ours took, a round after the other."""
     pulls: dict[str, list[float]] = {name: [] for name in peers.pulls}
-    indexed, ours = [], []
+    indexed: list[float] = []
+    ours: list[FirstSync] = []
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")
         for name, mbsync in peers.pulls.items():
