@@ -13,11 +13,12 @@ from email_logs.states import State
 
 
 class MailFileBody(CamelSerializer):
-    """A file."""
+    """A file that comes with the request, or a document of the workspace."""
 
-    file_name = serializers.CharField()
+    document_id = serializers.UUIDField(required=False, help_text="A document that is ready: it alone.")
+    file_name = serializers.CharField(required=False)
     content_type = serializers.CharField(required=False)
-    content_base64 = serializers.CharField()
+    content_base64 = serializers.CharField(required=False)
 
 
 class WorkspaceMailBody(CamelSerializer):

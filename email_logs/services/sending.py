@@ -24,7 +24,7 @@ from core.errors import Conflict, HubError, InvalidInput, NotConfigured, Provide
 from core.ids import uuid7
 from core.work import WorkStatus
 from email_logs.models import EmailLogEntry, EmailLogTable, OutgoingEmail
-from email_logs.services import attempts, letters, outgoing, tables
+from email_logs.services import attempts, enclosing, letters, outgoing, tables
 from email_logs.services.settling import LEASE_SECONDS, Ended
 from email_logs.services.suppressions import suppressed
 from email_logs.sources import SOURCES
@@ -114,11 +114,13 @@ def send_email(
     at_once: bool = True,
     request_key: str = "",
 ) -> Sent:
-    """Send a mail through `integration`, or the site provider. `given` is the input of the action `send`.
+    """Send a mail through `integration`, or the site provider. `given` is the input of the action `send`, in which an
+    attachment may also be `{"documentId"}`.
 
     `at_once` makes the first attempt before it returns (not inside a transaction); else it is queued with the caller's
     transaction. The same `request_key` again within a day sends nothing and tells what became of the first.
-    InvalidInput naming the field; NotConfigured and Disabled; Conflict where the key was used for something else. What
+    InvalidInput naming the field; DocumentUnusable and, while documents cannot be read, ServiceBusy, without an entry;
+    NotConfigured and Disabled; Conflict where the key was used for something else. What
     a provider refuses is no exception here: see `Sent.refused`.
     """
     if source and source not in SOURCES:
@@ -170,10 +172,12 @@ def _checked(
 ) -> _Request:
     """Everything that can be refused without asking anybody."""
     kind = letters.kind_of(integration)
-    values = fields.read(kind.action("send").fields, given)
+    enclosed = enclosing.find(given, workspace=workspace, limit=kind.most_attached)
+    checked = fields.read(kind.action("send").fields, enclosed.given)
     provider = letters.provider_for(integration)
+    provider.refuse_unfit(provider.mail(checked))
+    values = enclosed.filled(checked)
     mail = provider.mail(values)
-    provider.refuse_unfit(mail)
     left_out = suppressed(workspace.pk, (*mail.to, *mail.cc, *mail.bcc))
     table = tables.of_integration(integration)
     return _Request(workspace, table, values, _without(mail, left_out), left_out, source, by, at_once, key, mark)

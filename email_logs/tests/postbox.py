@@ -30,6 +30,7 @@ class Postbox(MailProvider):
 
     key = "POSTBOX"
     name = "Postbox"
+    most_attached = 1000
     actions: ClassVar[tuple[Action, ...]] = (send_action(most=50, idempotent=True),)
     script: ClassVar[list[Any]] = []
     taken: ClassVar[list[tuple[str, Mail]]] = []

@@ -134,6 +134,8 @@ class MailProvider(IntegrationProvider):
     capabilities: ClassVar[frozenset[str]] = frozenset({EMAIL, TEMPLATES})
     keys_last: ClassVar[timedelta | None] = None
     """How long it remembers an idempotency key, under which the same mail may be sent again; None: it knows none."""
+    most_attached: ClassVar[int]
+    """What the attachments of a mail may be together, in bytes of base64: how vendors count."""
     hook_credential: ClassVar[str]
     """The credential that proves them; where it is not given, every post is refused."""
 
@@ -206,8 +208,12 @@ def quota_spent(who: str, response: Response, words: str) -> ProviderRateLimited
 
 
 def check_size(mail: Mail, most: int) -> None:
-    """InvalidInput where the attachments are more than `most` bytes of base64 together: how vendors count."""
-    size = sum(len(item.content) for item in mail.attachments)
+    """InvalidInput where the attachments are more than `most` bytes of base64 together."""
+    refuse_attached(sum(len(item.content) for item in mail.attachments), most)
+
+
+def refuse_attached(size: int, most: int) -> None:
+    """The same for what is known by its size alone."""
     if size > most:
         raise InvalidInput(fields={"attachments": [f"Together at most {most // 4 * 3 // 1_000_000} MB are allowed."]})
 

@@ -98,6 +98,7 @@ class Resend(MailProvider):
     )  # fmt: skip
     hook_word: ClassVar[str] = "resend"
     hook_credential: ClassVar[str] = "webhookSecret"
+    most_attached: ClassVar[int] = MAX_ATTACHMENTS
     actions: ClassVar[tuple[Action, ...]] = (
         send_action(most=MAX_TO, idempotent=True),
         Action("list_templates", "List published templates", idempotent=True),

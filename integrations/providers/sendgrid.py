@@ -105,6 +105,7 @@ class SendGrid(MailProvider):
     )  # fmt: skip
     hook_word: ClassVar[str] = "sendgrid"
     hook_credential: ClassVar[str] = "webhookPublicKey"
+    most_attached: ClassVar[int] = MAX_ATTACHMENTS
     actions: ClassVar[tuple[Action, ...]] = (
         send_action(most=MAX_RECIPIENTS, idempotent=False),
         Action("list_templates", "List dynamic templates", idempotent=True),

@@ -21,6 +21,7 @@ class Letterbox(MailProvider):
 
     key = "LETTERBOX"
     name = "Letterbox"
+    most_attached = 1_000_000
     config_fields: ClassVar[tuple[Field, ...]] = (
         Field("fromEmail", "Sender", kind="email", required=False),
         Field("fromName", "Sender's name", required=False),
