@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("email_sync", "0017_submission_headers"),
+        ("email_sync", "0018_connection_by_thread"),
     ]
 
     operations = [

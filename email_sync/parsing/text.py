@@ -9,6 +9,7 @@ import binascii
 import codecs
 import functools
 import re
+from collections.abc import Iterable, Iterator
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL_OR_SPACE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]+")
@@ -33,6 +34,8 @@ _DECLARED_FIRST = {
 }  # fmt: skip
 """Charsets whose bytes are often valid UTF-8 too, and then mean something else."""
 _BASE64_JUNK = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
+_BASE64_FILLING = _BASE64_JUNK.replace(b"=", b"")
+UU = frozenset({"x-uuencode", "uuencode", "uue", "x-uue"})
 
 
 def clean(text: str, limit: int | None = None) -> str:
@@ -100,9 +103,44 @@ def decode_transfer(data: bytes, encoding: str) -> bytes:
         return _decode_base64(data)
     if encoding == "quoted-printable":
         return binascii.a2b_qp(data)
-    if encoding in ("x-uuencode", "uuencode", "uue", "x-uue"):
+    if encoding in UU:
         return _decode_uu(data)
     return data
+
+
+def decode_pieces(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """The same bytes as `decode_transfer` gives of all pieces together, as they come and in flat memory. What is
+    encoded so oddly that its end says how its beginning is read is taken together."""
+    known = encoding.strip().lower()
+    if known == "base64":
+        yield from _base64_pieces(pieces)
+    elif known == "quoted-printable":
+        yield from _line_pieces(pieces)
+    elif known in UU:
+        yield _decode_uu(b"".join(pieces))
+    else:
+        yield from pieces
+
+
+def _base64_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Four characters are three bytes, wherever they stand; padding is the end, or nothing anybody can rely on."""
+    rest, padded = b"", False
+    for piece in pieces:
+        rest += piece.translate(None, _BASE64_FILLING)
+        if padded := padded or b"=" in rest:
+            continue
+        cut = len(rest) - len(rest) % 4
+        yield binascii.a2b_base64(rest[:cut])
+        rest = rest[cut:]
+    yield _decode_base64(rest)
+
+
+def _line_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        lines, newline, rest = (rest + piece).rpartition(b"\n")
+        yield binascii.a2b_qp(lines + newline)
+    yield binascii.a2b_qp(rest)
 
 
 def _decode_base64(data: bytes) -> bytes:

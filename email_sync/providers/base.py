@@ -152,9 +152,16 @@ class MailProvider(ABC):
     def find_sent(self, message_id: str) -> SentMail | None:
         """The mail with this Message-ID in Sent, or None."""
 
+    attachments_in_pieces: ClassVar[bool] = False
+    """Whether a large attachment is never in memory whole; `attachment_pieces` gives it so."""
+
     @abstractmethod
     def attachment(self, remote_id: str, part_id: str) -> bytes:
         """The decoded bytes of one part. RemoteMissing where message or part is gone."""
+
+    def attachment_pieces(self, remote_id: str, part_id: str) -> Iterator[bytes]:
+        """The same bytes, in pieces where the provider gives them so, else whole."""
+        yield self.attachment(remote_id, part_id)
 
     @abstractmethod
     def find(self, message_id: str) -> tuple[str, ...]:

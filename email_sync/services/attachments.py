@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from tempfile import SpooledTemporaryFile
+from threading import BoundedSemaphore
+from typing import IO, TYPE_CHECKING
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpResponse
 from django.utils.http import content_disposition_header
 
-from core.errors import Conflict, RemoteMissing
+from core.errors import Conflict, RemoteMissing, ServiceBusy
 from email_sync.models import Attachment, Message
 from email_sync.parsing import message as parser
+from email_sync.providers import MAIL_PROVIDERS
+from email_sync.providers.base import MailProvider
 from email_sync.scope import is_imported
 from email_sync.services.accounts import with_mailbox
 from integrations.services.files import Brought, Kept, files
@@ -24,6 +29,13 @@ INLINE_SAFE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 """Types that keep their own content type; all others are sent as octets. Either way as a download."""
 CHUNK = 256 * 1024
 LONGEST_NAME = 200
+IN_MEMORY = 1024 * 1024
+"""Bytes of an attachment that is to be a document; more lie in a temporary file."""
+SMALL = 8 * 1024 * 1024
+AT_ONCE = 2
+TURN_SECONDS = 30.0
+_turns = BoundedSemaphore(AT_ONCE)
+"""Of this process, for attachments beyond SMALL that a provider gives whole."""
 
 
 def fetch(*, message: Message, attachment_id: str) -> tuple[Attachment, bytes]:
@@ -37,21 +49,62 @@ def save(*, message: Message, attachment_id: str, entity_type: str, entity_id: s
     large or beyond the quota is said before anything is fetched."""
     part = _part(message, attachment_id)
 
-    def chunks() -> Iterator[bytes]:
-        content = memoryview(_bytes(message, part))
-        for start in range(0, len(content), CHUNK):
-            yield bytes(content[start : start + CHUNK])
-
     brought = Brought(
         file_name=_document_name(part.file_name),
         content_type=part.content_type,
         entity_type=entity_type,
         entity_id=entity_id,
-        chunks=chunks(),
+        chunks=_spooled(message, part),
         size=part.size,
         origin=f"email:{message.pk}:{part.part_id}",
     )
     return files().keep(workspace=message.connection.workspace, by=by, brought=brought)
+
+
+def _spooled(message: Message, part: Attachment) -> Iterator[bytes]:
+    """The bytes by way of a temporary file: while a store takes them, neither memory nor the mailbox is held."""
+    try:
+        with SpooledTemporaryFile(max_size=IN_MEMORY) as file:
+            with _in_turn(message, part):
+                _fetch_into(file, message, part)
+            file.seek(0)
+            while chunk := file.read(CHUNK):
+                yield chunk
+    except OSError as error:
+        raise ServiceBusy(f"The attachment could not be put aside here: {error.strerror}.") from error
+
+
+def _fetch_into(file: IO[bytes], message: Message, part: Attachment) -> None:
+    if is_imported(message.remote_id):
+        file.write(_of_source(message, part))
+        return
+
+    def work(box: MailProvider) -> None:
+        file.seek(0)
+        file.truncate()  # it may be done a second time, with another access token
+        for piece in box.attachment_pieces(message.remote_id, part.part_id):
+            file.write(piece)
+
+    try:
+        with_mailbox(message.connection, work)
+    except RemoteMissing:
+        raise Conflict("The provider no longer has this attachment.", code="removed") from None
+
+
+@contextmanager
+def _in_turn(message: Message, part: Attachment) -> Iterator[None]:
+    """What comes whole is in memory twice while it comes: a few large ones at a time. ServiceBusy where it is not soon
+    one's turn."""
+    kind = MAIL_PROVIDERS.get(message.connection.provider)
+    if part.size <= SMALL or (kind.attachments_in_pieces and not is_imported(message.remote_id)):
+        yield
+        return
+    if not _turns.acquire(timeout=TURN_SECONDS):
+        raise ServiceBusy("Other large attachments are being fetched. Try again in a moment.", retry_after=TURN_SECONDS)
+    try:
+        yield
+    finally:
+        _turns.release()
 
 
 def _part(message: Message, attachment_id: str) -> Attachment:

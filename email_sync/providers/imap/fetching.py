@@ -16,7 +16,7 @@ from email.parser import BytesHeaderParser
 from email.policy import compat32
 
 from core.errors import ProviderRejected, RemoteMissing
-from email_sync.parsing.text import decode_transfer
+from email_sync.parsing.text import decode_pieces
 from email_sync.providers.imap import wire
 from email_sync.providers.imap.errors import ConnectionLost
 from email_sync.providers.imap.naming import Location, content_key, received_at, search_date
@@ -28,6 +28,8 @@ SMALL = 256 * 1024
 HUGE = 50 * 1024 * 1024
 BEGINNING = 4 * 1024 * 1024
 """Of a huge message only this much is fetched."""
+PIECE = 1024 * 1024
+"""Of a part of a large message, before it is decoded."""
 TOGETHER = 100
 TOGETHER_BYTES = 8 * 1024 * 1024
 STATES_TOGETHER = 1000
@@ -227,16 +229,30 @@ def whole(session: Session, uid: int) -> bytes:
     return raw
 
 
-def part(session: Session, uid: int, part_id: str) -> bytes:
-    """One part of a message, decoded, by the server's reading of its structure. RemoteMissing where there is none."""
+def part(session: Session, uid: int, part_id: str) -> Iterator[bytes]:
+    """One part of a message, decoded, in pieces, by the server's reading of its structure. RemoteMissing, at the first
+    piece, where there is none, and later where it is gone meanwhile."""
     if not _PART_ID.fullmatch(part_id):
         raise RemoteMissing("The message has no such part.")
     header = section(gather(session, [uid], f"UID BODY.PEEK[{part_id}.MIME]").get(uid, {}))
-    body = section(gather(session, [uid], f"UID BODY.PEEK[{part_id}]").get(uid, {}))
-    if not header or body is None:
+    if not header:
         raise RemoteMissing("The message has no such part.")
     encoding = BytesHeaderParser(policy=compat32).parsebytes(header).get("Content-Transfer-Encoding", "")
-    return decode_transfer(body, str(encoding))
+    yield from decode_pieces(_ranges(session, uid, part_id), str(encoding))
+
+
+def _ranges(session: Session, uid: int, part_id: str) -> Iterator[bytes]:
+    """As it stands there. A range that is shorter than asked for is the last one (RFC 3501 6.4.5)."""
+    start = 0
+    while True:
+        found = gather(session, [uid], f"UID BODY.PEEK[{part_id}]<{start}.{PIECE}>")
+        piece = section(found.get(uid, {}))
+        if piece is None:
+            raise RemoteMissing("The message has no such part.")
+        yield piece
+        start += len(piece)
+        if len(piece) < PIECE:
+            return
 
 
 def size_of(session: Session, uid: int) -> int:

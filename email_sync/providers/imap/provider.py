@@ -51,6 +51,7 @@ class Imap(MailProvider):
     fetch_batch: ClassVar[int] = 200
     moves_change_ids: ClassVar[bool] = True
     names_aliases: ClassVar[bool] = False
+    attachments_in_pieces: ClassVar[bool] = True
 
     def __init__(self, account: MailAccount) -> None:
         super().__init__(account)
@@ -135,12 +136,16 @@ class Imap(MailProvider):
         return changes.since(self._session, location, seen)
 
     def attachment(self, remote_id: str, part_id: str) -> bytes:
+        return b"".join(self.attachment_pieces(remote_id, part_id))
+
+    def attachment_pieces(self, remote_id: str, part_id: str) -> Iterator[bytes]:
         uidvalidity, uid, folder = place(remote_id)
         if self._session.on(folder).uidvalidity != uidvalidity:
             raise RemoteMissing()
         if fetching.size_of(self._session, uid) > WHOLE:
-            return fetching.part(self._session, uid, part_id)
-        return parser.attachment(fetching.whole(self._session, uid), part_id)
+            yield from fetching.part(self._session, uid, part_id)
+        else:
+            yield parser.attachment(fetching.whole(self._session, uid), part_id)
 
     def find(self, message_id: str) -> tuple[str, ...]:
         """Folder by folder, the newest of each."""
