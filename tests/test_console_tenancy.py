@@ -85,6 +85,7 @@ MODELS = {
     "email_logs.Suppression": Model("suppression"),
     "email_logs.EmailLogMirror": Model("mirror"),
     "documents.Document": Model("document"),
+    "documents.DocumentCopy": Model("copy"),
 }
 """Every model that has pages."""
 
@@ -137,6 +138,7 @@ PAGES = {
     "email_logs_suppression_remove": ACTION,
     "documents_document_archive": ACTION,
     "documents_document_remove": ACTION,
+    "documents_documentcopy_live": Page(post=405),
 }
 """Every address a model admin adds to those of Django."""
 

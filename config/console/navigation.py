@@ -50,6 +50,7 @@ PAGES: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("entities.addressmatch", "Matched addresses", "contact_mail"),
             ("entities.domainmatch", "Matched domains", "domain"),
             ("documents.document", "Documents", "description"),
+            ("documents.documentcopy", "Copies of documents", "file_copy"),
         ),
     ),
     (

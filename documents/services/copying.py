@@ -87,6 +87,16 @@ def find(*, workspace: Workspace, copy_id: object) -> DocumentCopy:
     return row
 
 
+def of_document(document: Document, *, limit: int) -> list[DocumentCopy]:
+    """The newest of those that bring it somewhere, or that brought it here."""
+    return list(DocumentCopy.objects.filter(document=document).select_related("integration").order_by("-id")[:limit])
+
+
+def comes_here(copy: DocumentCopy) -> bool:
+    """Whether a file is to become a document; else a document goes to the file store."""
+    return "documentId" not in copy.given
+
+
 def due(limit: int = 100) -> list[object]:
     """Work to ring: waiting, or left by a worker that died."""
     return list(DocumentCopy.objects.due().order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
@@ -115,7 +125,7 @@ def work(copy_id: object) -> None:
         logger.info("copy %s was taken over by another worker", copy.pk)
     except (HubError, OSError) as error:
         _after_error(copy, error)
-    except Exception as error:
+    except Exception as error:  # the boundary: whatever broke, the row must say so and not wait for its lease
         logger.exception("copy %s broke", copy.pk)
         _after_error(copy, error)
 

@@ -1,4 +1,4 @@
-"""The console's page of documents: looked at, downloaded, archived and deleted; uploaded over the API only."""
+"""The console's pages of documents: looked at, downloaded, archived and deleted; uploaded over the API only."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
-from django.utils.html import format_html
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 
 from core.admin import scoped_action
 from core.errors import HubError
-from documents.models import STORED, Document, DocumentStatus
-from documents.services import changing, downloading
+from documents.admin.copies import progress_words, state_words
+from documents.models import STORED, Document, DocumentCopy, DocumentStatus
+from documents.services import changing, copying, downloading
 from workspaces.admin.looks import ReadOnlyAdmin, by
 
 COLOURS = {
@@ -24,6 +26,12 @@ COLOURS = {
     DocumentStatus.ARCHIVED: "warning",
     DocumentStatus.REJECTED: "danger",
 }
+
+MOST_COPIES = 10
+COPY = (
+    '<p style="overflow-wrap: anywhere">{} UTC '
+    '<a class="text-primary-600 dark:text-primary-500 underline" href="{}">{}</a>: {}</p>'
+)
 
 
 @admin.register(Document)
@@ -38,9 +46,9 @@ class DocumentAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     fields = (
         "file_name", "state", "why", "file", "shown_size", "content_type", "sniffed_type", "sha256", "entity",
-        "uploaded_by", "workspace", "created_at", "confirmed_at", "archived_at",
+        "uploaded_by", "workspace", "created_at", "confirmed_at", "archived_at", "copies",
     )  # fmt: skip
-    readonly_fields = ("state", "why", "file", "shown_size", "entity")
+    readonly_fields = ("state", "why", "file", "shown_size", "entity", "copies")
     actions_detail = ("archive", "remove")
 
     @display(description="state", ordering="status", label=COLOURS)
@@ -69,6 +77,18 @@ class DocumentAdmin(ReadOnlyAdmin):
         except HubError as error:
             return error.message
         return format_html('<a class="text-primary-600 dark:text-primary-500 underline" href="{}">Download</a>', url)
+
+    @display(description="copies")
+    def copies(self, row: Document) -> SafeString | str:
+        """The newest, with their state, how far they are and why they wait."""
+        found = copying.of_document(row, limit=MOST_COPIES)
+        return format_html_join("", COPY, (self._copy(copy) for copy in found)) or "–"
+
+    def _copy(self, copy: DocumentCopy) -> tuple[str, ...]:
+        address = reverse(f"{self.admin_site.name}:documents_documentcopy_change", args=(copy.pk,))
+        way = "from" if copying.comes_here(copy) else "to"
+        words = [state_words(copy), progress_words(copy), *([copy.error_message] if copy.error_message else [])]
+        return f"{copy.created_at:%Y-%m-%d %H:%M}", address, f"{way} {copy.integration.name}", ", ".join(words)
 
     @scoped_action(
         description="Archive, or take it out again", confirm="Nothing is deleted.", icon="archive", submit="Do it"
