@@ -49,7 +49,7 @@ def keep(*, workspace: Workspace, by: User | None, brought: Brought) -> tuple[Do
         if (twin := _before(workspace, brought)) is None:  # and it was deleted again
             raise ServiceBusy(code="storage_unavailable") from None
         return twin, False
-    except BaseException:
+    except BaseException:  # also where the process is told to end: what was written goes now and not in two hours
         _forget(key)
         raise
     document.refresh_from_db(fields=["created_at"])

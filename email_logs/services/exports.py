@@ -153,7 +153,7 @@ def work(export_id: object, *, seconds: float = SLICE_SECONDS) -> bool:
             raise
         except HubError as error:
             export.fail(code=error.code, message=error.message, expires_at=_expiry())
-        except Exception:
+        except Exception:  # the boundary: whatever broke, the row must say so and not wait for its lease
             logger.exception("export %s broke", export.pk)
             said = {"code": "internal_error", "message": "It broke; the log says where."}
             if export.attempts >= MAX_ATTEMPTS:
