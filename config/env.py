@@ -161,6 +161,13 @@ TOPICS: tuple[Topic, ...] = (
                 "DOCUMENT_ALLOWED_TYPES", "list", "", "Types that are taken: application/pdf,image/*; default all."
             ),
             Variable("DOCUMENT_QUOTA_BYTES", "int", "0", "How much a workspace may store; 0 is not limited."),
+            Variable(
+                "DOCUMENT_PARTS_FROM_BYTES",
+                "count",
+                "5368709120",
+                "With s3, larger uploads than this are sent in parts; at most 5 GiB, what one request carries.",
+            ),
+            Variable("DOCUMENT_PART_BYTES", "count", "67108864", "Of each such part, 5 MiB to 5 GiB."),
             Variable("S3_BUCKET", "str", "", "The bucket, which must exist and should not be public."),
             Variable("S3_ENDPOINT_URL", "url", "", "The store as the product reaches it; default: Amazon's."),
             Variable("S3_PUBLIC_ENDPOINT_URL", "url", "", "The store as browsers reach it; default: the same."),

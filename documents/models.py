@@ -71,6 +71,10 @@ class Document(EntityReference):
     upload_key = models.CharField(max_length=MAX_KEY, blank=True, default="")
     """Where its client may send it; "" for a file the product made itself."""
     upload_expires_at = models.DateTimeField(null=True, blank=True)
+    upload_id = models.TextField(blank=True, default="")
+    """The store's name for an upload in parts; "" for one request. Not shown."""
+    part_size = models.BigIntegerField(null=True, blank=True)
+    """In bytes, of all parts but the last; None for one request."""
     key = models.CharField(max_length=MAX_KEY, blank=True, default="")
     """The object that was confirmed; "" before."""
     counted = models.BigIntegerField(default=0)
@@ -93,6 +97,10 @@ class Document(EntityReference):
                 condition=Q(status=DocumentStatus.ARCHIVED, archived_at__isnull=False)
                 | ~Q(status=DocumentStatus.ARCHIVED) & Q(archived_at__isnull=True),
                 name="document_archived_says_when",
+            ),
+            models.CheckConstraint(
+                condition=Q(upload_id="", part_size__isnull=True) | ~Q(upload_id="") & Q(part_size__gt=0, size__gt=0),
+                name="document_in_parts_has_sizes",
             ),
             models.UniqueConstraint(
                 fields=("workspace", "entity_type", "entity_id", "origin"),
@@ -133,6 +141,8 @@ class Removal(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     key = models.CharField(max_length=MAX_KEY, unique=True)
+    upload_id = models.TextField(blank=True, default="")
+    """An upload in parts to this key, which goes with it."""
     attempts = models.PositiveIntegerField(default=0)
     due_at = models.DateTimeField(db_default=Now())
     """Taken by setting it later; removing twice is removing once, so no lease is needed."""

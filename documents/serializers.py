@@ -13,6 +13,7 @@ from core.api.pagination import PageParameters, PaginationShape, paged_shape
 from core.api.serializers import CamelSerializer, IsoDateTimeField, wire_time
 from core.work import WorkStatus
 from documents.models import MAX_CONTENT_TYPE, Document, DocumentCopy, DocumentStatus
+from documents.services.in_parts import Missing
 from documents.services.reading import DocumentsQuery, Filters
 from documents.services.standing import Standing
 from documents.storage.base import Download, Upload
@@ -39,6 +40,15 @@ class UploadBody(EntityFields):
         error_messages={"invalid": "Give 64 hexadecimal digits."},
         help_text="Of the file.",
     )
+    parts = serializers.BooleanField(
+        required=False, help_text="In parts, where the store takes any, also if one request would do. Needs size."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Where a part begins and ends follows from the size."""
+        if attrs.get("parts") and attrs.get("size") is None:
+            raise serializers.ValidationError({"size": "Give the size of a file that is to be sent in parts."})
+        return attrs
 
 
 class ArchiveBody(CamelSerializer):
@@ -114,8 +124,11 @@ def document(row: Document) -> dict[str, Any]:
     }
 
 
-def upload(made: Upload) -> dict[str, Any]:
-    """What a client sends its bytes with; `fields` only where it is a form."""
+def upload(made: Upload | Missing) -> dict[str, Any]:
+    """What a client sends its bytes with; `fields` only where it is a form. In parts: all of `missing`, and what stands
+    where one request would be is the first part, so that the store refuses whoever sends the whole file there."""
+    if isinstance(made, Missing):
+        return {**upload(made.parts[0].upload), **missing(made)}
     fields = {"fields": dict(made.fields)} if made.fields is not None else {}
     return {
         "method": made.method,
@@ -123,6 +136,27 @@ def upload(made: Upload) -> dict[str, Any]:
         "headers": dict(made.headers),
         **fields,
         "expiresAt": wire_time(made.expires_at),
+    }
+
+
+def missing(found: Missing) -> dict[str, Any]:
+    """What is still to be sent of an upload in parts."""
+    return {
+        "partSize": found.part_size,
+        "partCount": found.part_count,
+        "missing": found.missing,
+        "parts": [
+            {
+                "number": part.number,
+                "start": part.start,
+                "size": part.size,
+                "method": part.upload.method,
+                "url": part.upload.url,
+                "headers": dict(part.upload.headers),
+            }
+            for part in found.parts
+        ],
+        "expiresAt": wire_time(found.expires_at),
     }
 
 
@@ -201,13 +235,39 @@ class DocumentShape(CamelSerializer):
     archived_at = IsoDateTimeField(allow_null=True)
 
 
+class PartShape(CamelSerializer):
+    """A part that has not come: `size` bytes of the file from `start` on, as the body."""
+
+    number = serializers.IntegerField(help_text="From 1.")
+    start = serializers.IntegerField()
+    size = serializers.IntegerField(help_text="In bytes.")
+    method = serializers.ChoiceField(["PUT"])
+    url = serializers.CharField()
+    headers = serializers.DictField(child=serializers.CharField())
+
+
+class MissingPartsShape(CamelSerializer):
+    """What is still to be sent of an upload in parts."""
+
+    part_size = serializers.IntegerField(help_text="In bytes, of all parts but the last.")
+    part_count = serializers.IntegerField()
+    missing = serializers.IntegerField(help_text="How many parts have not come; 0: confirm it.")
+    parts = PartShape(many=True, help_text="The first 100 of them.")
+    expires_at = IsoDateTimeField(help_text="Until when sending a part has to begin.")
+
+
 class UploadShape(CamelSerializer):
-    """How to send the file: with the headers exactly so; of a form the fields first and the file last, as `file`."""
+    """How to send the file: with the headers exactly so; of a form the fields first and the file last, as `file`. Where
+    there are `parts`, in these and no other way."""
 
     method = serializers.ChoiceField(["PUT", "POST"])
     url = serializers.CharField()
     headers = serializers.DictField(child=serializers.CharField())
     fields_ = serializers.DictField(child=serializers.CharField(), required=False, help_text="Of a form.")
+    part_size = serializers.IntegerField(required=False, help_text="In bytes, of all parts but the last.")
+    part_count = serializers.IntegerField(required=False)
+    missing = serializers.IntegerField(required=False, help_text="How many parts have not come.")
+    parts = PartShape(many=True, required=False, help_text="The first 100 of them; then `documents/:id/parts`.")
     expires_at = IsoDateTimeField()
 
 

@@ -17,6 +17,7 @@ urlpatterns = [
         name="documents-entity",
     ),
     path("documents/<str:document_id>", documents.DocumentDetail.as_view(), name="document"),
+    path("documents/<str:document_id>/parts", documents.Parts.as_view(), name="document-parts"),
     path("documents/<str:document_id>/confirm", documents.Confirm.as_view(), name="document-confirm"),
     path("documents/<str:document_id>/download", documents.Download.as_view(), name="document-download"),
     path("documents/<str:document_id>/preview", documents.Preview.as_view(), name="document-preview"),

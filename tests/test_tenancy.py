@@ -258,6 +258,7 @@ EXPECT: dict[str, Expect | Open] = {
     f"GET {V1}/documents/entity/<entity_type>/<entity_id>": Expect(200, shared=True),
     f"GET {V1}/documents/<document_id>": Expect(200, shared=True),
     f"DELETE {V1}/documents/<document_id>": Expect(204, shared=True, others=CONSOLE),
+    f"GET {V1}/documents/<document_id>/parts": Expect(409, shared=True),  # nothing more is to be sent
     f"POST {V1}/documents/<document_id>/confirm": Expect(200, shared=True),
     f"GET {V1}/documents/<document_id>/download": Expect(200, shared=True),
     f"GET {V1}/documents/<document_id>/preview": Expect(422, shared=True),  # it is plain text

@@ -11,6 +11,8 @@ __all__ = (
     "CLAMAV_URL",
     "DOCUMENT_ALLOWED_TYPES",
     "DOCUMENT_MAX_BYTES",
+    "DOCUMENT_PARTS_FROM_BYTES",
+    "DOCUMENT_PART_BYTES",
     "DOCUMENT_QUOTA_BYTES",
     "DOCUMENT_STORAGE",
     "S3_ACCESS_KEY_ID",
@@ -29,6 +31,12 @@ DOCUMENT_ALLOWED_TYPES: list[str] = [item.lower() for item in env.read("DOCUMENT
 """Patterns of media types; empty: all."""
 DOCUMENT_QUOTA_BYTES: int = env.read("DOCUMENT_QUOTA_BYTES")
 """Of one workspace; 0 or less: none."""
+DOCUMENT_PARTS_FROM_BYTES: int = env.read("DOCUMENT_PARTS_FROM_BYTES")
+if DOCUMENT_PARTS_FROM_BYTES > 5 * 1024**3:
+    raise ImproperlyConfigured("DOCUMENT_PARTS_FROM_BYTES must be at most 5368709120: no request carries more.")
+DOCUMENT_PART_BYTES: int = env.read("DOCUMENT_PART_BYTES")
+if not 5 * 1024**2 <= DOCUMENT_PART_BYTES <= 5 * 1024**3:
+    raise ImproperlyConfigured("DOCUMENT_PART_BYTES must be 5242880 to 5368709120: stores take no other parts.")
 
 S3_BUCKET: str = env.read("S3_BUCKET")
 S3_ENDPOINT_URL: str = env.read("S3_ENDPOINT_URL")

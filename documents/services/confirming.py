@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.utils import timezone
 
-from core.errors import Conflict, HubError, NotFound, RemoteMissing, ServiceBusy
+from core.errors import HubError, NotFound, RemoteMissing, ServiceBusy
 from documents import keys
 from documents.models import Document, DocumentStatus
-from documents.services import quota, removals, telling
+from documents.services import in_parts, quota, removals, telling
 from documents.services.asking import asking
+from documents.services.in_parts import GIVEN_UP, UploadMissing
 from documents.services.inspecting import Found, Problem, inspect
 from documents.services.quota import QuotaExceeded
 from documents.storage import store
@@ -34,13 +35,6 @@ UPLOAD_ENDS = timedelta(hours=1)
 """After a document is settled, what somebody still sends to its upload address goes after so long."""
 
 
-class UploadMissing(Conflict):
-    """409: nothing has been uploaded, or not the whole of it."""
-
-    default_code = "upload_missing"
-    default_message = "Nothing has been uploaded for this document yet. Send the file first, then confirm."
-
-
 class ContentRefused(HubError):
     """422: what was uploaded is not what was announced, or is not taken; `code` says which."""
 
@@ -53,11 +47,13 @@ def confirm(*, document: Document, by: User | None) -> Document:
     QuotaExceeded, ServiceBusy while the store is down."""
     if document.status != DocumentStatus.PENDING:
         return _settled(document)
+    if document.upload_id:
+        in_parts.join(document)
     key = keys.final_key(document.workspace_id, document.pk)
     removals.note(key, after=ATTEMPT_LIFE)
     try:
         with asking():
-            store().promote(document.upload_key, key)
+            store().promote(document.upload_key, key, size=document.size)
             found = inspect(store(), key, document)
     except RemoteMissing:
         removals.try_now(key)
@@ -80,7 +76,7 @@ def _settled(document: Document, *, missing: bool = False) -> Document:
     if document.status == DocumentStatus.REJECTED:
         raise ContentRefused(document.reason_text, code=document.reason)
     if document.status == DocumentStatus.PENDING and missing:
-        raise UploadMissing
+        raise UploadMissing(GIVEN_UP if document.upload_id else "")
     return document
 
 

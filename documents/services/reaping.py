@@ -18,6 +18,7 @@ from documents.models import Document, DocumentStatus, Removal
 from documents.services import changing, removals
 from documents.services.uploading import UNCONFIRMED_LIFE
 from documents.storage import store
+from documents.storage.base import InParts
 
 logger = logging.getLogger("patchbay.documents")
 
@@ -58,7 +59,25 @@ def remove_orphans() -> int:
     for start in range(0, len(orphans), CHUNK):
         removals.note(*orphans[start : start + CHUNK])
     store().tidy(older_than=before)
+    _abort_unnamed(before)
     return len(orphans)
+
+
+def _abort_unnamed(before: datetime) -> None:
+    """End what was begun in parts and no row names: a store keeps the parts, unseen, and they are paid for."""
+    found = store()
+    if not isinstance(found, InParts):
+        return
+    begun = ((key, upload_id) for key, upload_id in found.unfinished(older_than=before) if keys.document_of(key))
+    while part := list(islice(begun, CHUNK)):
+        ids = [upload_id for _, upload_id in part]
+        pending = Document.objects.filter(
+            pk__in={keys.document_of(key) for key, _ in part}, status=DocumentStatus.PENDING
+        ).values_list("upload_id", flat=True)
+        named = {*pending, *Removal.objects.filter(upload_id__in=ids).values_list("upload_id", flat=True)}
+        for key, upload_id in part:
+            if upload_id not in named:
+                found.abort(key, upload_id)
 
 
 def _parts(found: Iterator[str]) -> Iterator[list[str]]:

@@ -16,6 +16,7 @@ from django.db.models import F
 from core.errors import HubError
 from documents.models import Removal
 from documents.storage import store
+from documents.storage.base import InParts
 from workspaces.models import ClockTimestamp
 
 logger = logging.getLogger("patchbay.documents")
@@ -24,9 +25,10 @@ CHUNK = 200
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(minutes=15)
 
 
-def note(*keys: str, after: timedelta = timedelta()) -> None:
-    """These go, after that time; what is noted already goes then, too."""
-    rows = [Removal(key=key, due_at=ClockTimestamp() + after) for key in sorted({*keys} - {""})]
+def note(*keys: str, after: timedelta = timedelta(), upload_id: str = "") -> None:
+    """These go, after that time; what is noted already goes then, too. `upload_id`: and so does that upload in parts to
+    the one key; said once, it stays with the key."""
+    rows = [Removal(key=key, due_at=ClockTimestamp() + after, upload_id=upload_id) for key in sorted({*keys} - {""})]
     Removal.objects.bulk_create(rows, update_conflicts=True, unique_fields=["key"], update_fields=["due_at"])
 
 
@@ -50,14 +52,14 @@ def try_now(*keys: str) -> None:
 def work(*, limit: int = CHUNK) -> int:
     """Remove what is due, oldest first; how many went. A store that is down ends it: the rest waits."""
     gone = 0
-    for pk, key in list(_due(limit)):
+    for pk, key, upload_id in list(_due(limit)):
         taken = Removal.objects.filter(pk=pk, due_at__lte=ClockTimestamp()).update(
             attempts=F("attempts") + 1, due_at=ClockTimestamp() + _wait(pk)
         )
         if not taken:
             continue
         try:
-            store().delete(key)
+            _remove(key, upload_id)
         except HubError as error:
             Removal.objects.filter(pk=pk).update(error=error.message[:500])
             return gone
@@ -65,9 +67,17 @@ def work(*, limit: int = CHUNK) -> int:
     return gone
 
 
-def _due(limit: int) -> Iterable[tuple[uuid.UUID, str]]:
+def _remove(key: str, upload_id: str) -> None:
+    """First the parts, so that they cannot become the object any more."""
+    found = store()
+    if upload_id and isinstance(found, InParts):
+        found.abort(key, upload_id)
+    found.delete(key)
+
+
+def _due(limit: int) -> Iterable[tuple[uuid.UUID, str, str]]:
     rows = Removal.objects.filter(due_at__lte=ClockTimestamp()).order_by("due_at")
-    return rows.values_list("pk", "key")[:limit]
+    return rows.values_list("pk", "key", "upload_id")[:limit]
 
 
 def _wait(pk: uuid.UUID) -> timedelta:

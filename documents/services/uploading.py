@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import transaction
 
-from core.errors import InvalidInput, TooLarge
+from core.errors import HubError, InvalidInput, TooLarge
 from core.ids import uuid7
 from documents import keys, names
 from documents.models import Document
-from documents.services import quota, removals
+from documents.services import in_parts, quota, removals
+from documents.services.in_parts import Missing
 from documents.storage import store
 from documents.storage.base import Upload
 from workspaces.services import audit
@@ -32,7 +33,8 @@ class Begun:
     """What the client goes on with."""
 
     document: Document
-    upload: Upload
+    upload: Upload | Missing
+    """In one request, or in parts."""
 
 
 def begin(
@@ -45,9 +47,11 @@ def begin(
     entity_id: str,
     size: int | None = None,
     sha256: str = "",
+    parts: bool = False,
 ) -> Begun:
-    """InvalidInput for a name or type that is not taken, TooLarge, QuotaExceeded, NotConfigured. No call to the
-    store, so it works while that is down."""
+    """InvalidInput for a name or type that is not taken, TooLarge, QuotaExceeded, NotConfigured. `parts`: in parts
+    where the store takes any, also if one request would do; that asks the store, so ServiceBusy while it is down.
+    Otherwise there is no call to it."""
     kind = acceptable_type(content_type)
     check_size(size)
     expires_at = datetime.now(UTC) + UPLOAD_LIFE
@@ -64,25 +68,36 @@ def begin(
         upload_key=keys.upload_key(workspace.pk, pk),
         upload_expires_at=expires_at,
     )
-    upload = store().upload(
-        document.upload_key,
-        content_type=kind,
-        size=size,
-        sha256=document.sha256,
-        max_bytes=settings.DOCUMENT_MAX_BYTES,
-        expires_at=expires_at,
-    )
-    with transaction.atomic():
-        document.save(force_insert=True)
-        if size:
-            quota.take(document, size)
-            document.save(update_fields=["counted"])
-        removals.note(document.upload_key, after=UNCONFIRMED_LIFE + timedelta(hours=1))
-        audit.record(
-            by=by, workspace=workspace, action="document.begun", target=document, changes={"size": size, "type": kind}
+    if in_parts.wanted(size, asked=parts):
+        upload: Upload | Missing = in_parts.begin(document)
+    else:
+        upload = store().upload(
+            document.upload_key,
+            content_type=kind,
+            size=size,
+            sha256=document.sha256,
+            max_bytes=settings.DOCUMENT_MAX_BYTES,
+            expires_at=expires_at,
         )
+    try:
+        _save(document, by)
+    except HubError:
+        if document.upload_id:
+            in_parts.abandon(document)
+        raise
     document.refresh_from_db(fields=["created_at"])
     return Begun(document, upload)
+
+
+@transaction.atomic
+def _save(document: Document, by: User) -> None:
+    document.save(force_insert=True)
+    if document.size:
+        quota.take(document, document.size)
+        document.save(update_fields=["counted"])
+    removals.note(document.upload_key, after=UNCONFIRMED_LIFE + timedelta(hours=1), upload_id=document.upload_id)
+    changes = {"size": document.size, "type": document.content_type}
+    audit.record(by=by, workspace=document.workspace, action="document.begun", target=document, changes=changes)
 
 
 def acceptable_type(content_type: str) -> str:

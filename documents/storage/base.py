@@ -12,7 +12,7 @@ for, so an old URL cannot change a document.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
@@ -32,6 +32,17 @@ class Upload:
     headers: Mapping[str, str] = field(default_factory=dict)
     """To be sent exactly so."""
     fields: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an upload that has arrived."""
+
+    number: int
+    """From 1."""
+    size: int
+    etag: str
+    """What the store wants to hear again when the parts are joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +101,11 @@ class Store(ABC):
         """Write an object of the server's own, whole or not at all; memory stays flat. Replaces."""
 
     @abstractmethod
-    def promote(self, upload_key: str, key: str) -> None:
+    def promote(self, upload_key: str, key: str, *, size: int | None = None) -> None:
         """What is uploaded now becomes `key` too, whole or not at all, and can no longer be changed there: a copy, or
         another name for the same bytes. `key` is a new one each time, and it is there that the caller looks at the
-        content. The uploaded object may stay: the caller deletes it. RemoteMissing where nothing was uploaded."""
+        content. The uploaded object may stay: the caller deletes it. `size` is what was announced, in bytes.
+        RemoteMissing where nothing was uploaded."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
@@ -111,10 +123,51 @@ class Store(ABC):
         """Every key that begins with `prefix` and was last changed before then, in the order of the keys."""
 
     def tidy(self, *, older_than: datetime) -> int:
-        """Forget what no key names and was begun before then: halves of writes, parts of uploads; how many. Called
-        every few hours."""
+        """Forget what no key names and was begun before then, such as halves of writes; how many. Called every few
+        hours."""
         return 0
 
     @abstractmethod
     def check(self) -> tuple[bool, str]:
         """Write, read and delete a probe; a sentence that says what is wrong and how to mend it. Never raises."""
+
+
+class InParts(Store):
+    """A store whose one request carries so much and no more: clients send it larger files in parts.
+
+    An *upload id* names an upload in parts from its beginning until its parts are joined or it is aborted; after that
+    no address that was signed for it is good for anything. It is not shown to clients.
+    """
+
+    largest_request: ClassVar[int]
+    """In bytes."""
+    largest: ClassVar[int]
+    """What all parts together may bring, in bytes."""
+    part_sizes: ClassVar[tuple[int, int]]
+    """The least and the most bytes of a part; the last one may be smaller."""
+    most_parts: ClassVar[int]
+
+    @abstractmethod
+    def begin_parts(self, key: str, *, content_type: str) -> str:
+        """The id of a new upload to `key`, an upload key. Nothing is at `key` before the parts are joined."""
+
+    @abstractmethod
+    def part(self, key: str, upload_id: str, number: int, *, size: int, expires_at: datetime) -> Upload:
+        """A way to send one part of exactly so many bytes, as often as one likes: the last counts. Makes no call."""
+
+    @abstractmethod
+    def parts(self, key: str, upload_id: str) -> list[Part]:
+        """What has arrived. RemoteMissing where it was joined already, or aborted."""
+
+    @abstractmethod
+    def join(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
+        """These parts, in this order, are the object from now on; what else was sent is forgotten. RemoteMissing where
+        that was done already, or the upload was aborted; ProviderUnavailable where a part was replaced meanwhile."""
+
+    @abstractmethod
+    def abort(self, key: str, upload_id: str) -> None:
+        """Its parts are gone; also where there is no such upload."""
+
+    @abstractmethod
+    def unfinished(self, *, older_than: datetime) -> Iterator[tuple[str, str]]:
+        """Key and upload id of whatever was begun in parts before then and is not at its end, by whomever."""

@@ -88,7 +88,7 @@ class LocalStore(Store):
             with suppress(OSError):
                 half.unlink(missing_ok=True)
 
-    def promote(self, upload_key: str, key: str) -> None:
+    def promote(self, upload_key: str, key: str, *, size: int | None = None) -> None:
         source, target = self._path(upload_key), self._path(key)
         try:
             self._name(target, lambda: os.link(source, target))

@@ -1,8 +1,8 @@
 """Documents in an S3-compatible store. Clients speak to the store itself: no byte of theirs passes through the product.
 
 What is signed is what is enforced: a PUT URL is for one key, one content type, one length and, where it is given, one
-SHA-256; a POST policy for one key, one content type and at most so many bytes. An upload is at most 5 GiB, the most
-one request may carry (docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html); clients cannot send parts.
+SHA-256; a POST policy for one key, one content type and at most so many bytes. One request carries at most 5 GiB
+(docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html); what is larger is sent in parts (`s3_parts`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import cached_property
@@ -22,8 +22,8 @@ from django.utils import timezone
 
 from core.errors import RemoteMissing, TooLarge
 from documents.names import disposition
-from documents.storage import base, s3_check, s3_client, s3_writing
-from documents.storage.base import CHUNK, Download, Stat, Upload
+from documents.storage import base, s3_check, s3_client, s3_parts, s3_writing
+from documents.storage.base import CHUNK, Download, Part, Stat, Upload
 from documents.storage.s3_errors import code_of, translated
 
 LARGEST_REQUEST = 5 * 1024**3
@@ -39,11 +39,15 @@ _SERVED = re.compile(
 """What no browser runs; it goes by its own name."""
 
 
-class S3Store(base.Store):
+class S3Store(base.InParts):
     """A bucket; where it lies and who may say the settings S3_…"""
 
     key: ClassVar[str] = "s3"
     is_public: ClassVar[bool] = True
+    largest_request: ClassVar[int] = LARGEST_REQUEST
+    largest: ClassVar[int] = s3_parts.LARGEST
+    part_sizes: ClassVar[tuple[int, int]] = s3_parts.SIZES
+    most_parts: ClassVar[int] = s3_writing.MOST_PARTS
 
     @cached_property
     def _inside(self) -> s3_client.Connection:
@@ -79,9 +83,9 @@ class S3Store(base.Store):
     ) -> Upload:
         """A PUT where the size is known, else a form: a URL can hold a length but no range of lengths."""
         if size is None:
-            return self._form(key, content_type, sha256, min(max_bytes, LARGEST_REQUEST), expires_at)
-        if size > LARGEST_REQUEST:
-            raise TooLarge(f"This storage takes at most {LARGEST_REQUEST} bytes in one upload.", extra=_limit())
+            return self._form(key, content_type, sha256, min(max_bytes, self.largest_request), expires_at)
+        if size > self.largest_request:
+            raise TooLarge(f"This storage takes at most {self.largest_request} bytes in one request.")
         signed: dict[str, Any] = {"ContentType": content_type, "ContentLength": size}
         headers = {"Content-Type": content_type}
         if sha256:
@@ -116,7 +120,32 @@ class S3Store(base.Store):
             url = self._outside.url(key, parameters=parameters, expire=_seconds(expires_at))
         return Download(url=url, expires_at=expires_at)
 
+    def part(self, key: str, upload_id: str, number: int, *, size: int, expires_at: datetime) -> Upload:
+        place = {"Bucket": self._bucket, "Key": key, "UploadId": upload_id, "PartNumber": number}
+        with translated():
+            url = self._signer.generate_presigned_url(
+                "upload_part", Params={**place, "ContentLength": size}, ExpiresIn=_seconds(expires_at)
+            )
+        return Upload(method="PUT", url=url, expires_at=expires_at)
+
     # --- what the product does ------------------------------------------------------------------------------------
+
+    def begin_parts(self, key: str, *, content_type: str) -> str:
+        with translated():
+            begun = self._client.create_multipart_upload(Bucket=self._bucket, Key=key, ContentType=content_type)
+        return str(begun["UploadId"])
+
+    def parts(self, key: str, upload_id: str) -> list[Part]:
+        return s3_parts.listed(self._client, self._bucket, key, upload_id)
+
+    def join(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
+        s3_parts.join(self._client, self._bucket, key, upload_id, parts)
+
+    def abort(self, key: str, upload_id: str) -> None:
+        s3_parts.abort(self._client, self._bucket, key, upload_id)
+
+    def unfinished(self, *, older_than: datetime) -> Iterator[tuple[str, str]]:
+        return s3_parts.unfinished(self._client, self._bucket, older_than)
 
     def stat(self, key: str) -> Stat | None:
         try:
@@ -153,9 +182,12 @@ class S3Store(base.Store):
         """In one request, or in parts where it is large."""
         s3_writing.write(self._client, self._bucket, key, chunks, content_type)
 
-    def promote(self, upload_key: str, key: str) -> None:
-        """The store copies it itself (one request copies up to 5 GiB, as much as one upload can bring) and hashes it on
-        the way, so that nobody has to fetch it for that. Not every compatible store can."""
+    def promote(self, upload_key: str, key: str, *, size: int | None = None) -> None:
+        """The store copies it itself and hashes it on the way, so that nobody has to fetch it for that. Not every
+        compatible store can, and none beyond what one request copies: that goes in ranges, and without a hash."""
+        if size is not None and size > self.largest_request:
+            s3_writing.copy(self._client, self._bucket, upload_key, key)
+            return
         copy = {"Bucket": self._bucket, "Key": key, "CopySource": {"Bucket": self._bucket, "Key": upload_key}}
         with translated():
             try:
@@ -179,10 +211,6 @@ class S3Store(base.Store):
             if page is None:
                 return
             yield from (found["Key"] for found in page.get("Contents", ()) if found["LastModified"] < older_than)
-
-    def tidy(self, *, older_than: datetime) -> int:
-        """Parts of writes that never came to an end; a store keeps them, unseen, until they are aborted."""
-        return s3_writing.abort_older(self._client, self._bucket, older_than)
 
     def check(self) -> tuple[bool, str]:
         """Also the clock, and what browsers would be told."""
@@ -211,7 +239,3 @@ def _of_the_whole(head: dict[str, Any]) -> str:
     with suppress(binascii.Error):
         return base64.b64decode(value, validate=True).hex()
     return ""
-
-
-def _limit() -> dict[str, object]:
-    return {"limit": LARGEST_REQUEST}

@@ -37,7 +37,8 @@ UNAVAILABLE = frozenset(
 SENTENCES = {
     "AccessDenied": (
         "The store does not allow this to the access key. It needs s3:GetObject, s3:PutObject, s3:DeleteObject, "
-        "s3:AbortMultipartUpload and, on the bucket, s3:ListBucket and s3:ListBucketMultipartUploads."
+        "s3:AbortMultipartUpload, s3:ListMultipartUploadParts and, on the bucket, s3:ListBucket and "
+        "s3:ListBucketMultipartUploads."
     ),
     "AuthorizationHeaderMalformed": "The bucket is in another region than S3_REGION says.",
     "ExpiredToken": "The access key has expired: S3_ACCESS_KEY_ID must be a lasting one.",

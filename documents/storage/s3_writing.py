@@ -1,18 +1,20 @@
-"""Writing an object of the server's own to an S3-compatible store: whole or not at all, in flat memory."""
+"""Writing an object of the server's own to an S3-compatible store, from bytes or from another object there: whole or
+not at all, in flat memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from datetime import datetime
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from core.errors import ProviderError, RemoteMissing
+from core.errors import ProviderError
 from documents.storage.s3_errors import translated
 
 PART = 8 * 1024**2
 """All parts but the last have at least 5 MiB: docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
 MOST_PARTS = 10_000
+COPIED = 256 * 1024**2
+"""Bytes the store copies in one request: so many that it answers in time."""
 
 
 def write(client: Any, bucket: str, key: str, chunks: Iterable[bytes], content_type: str) -> None:
@@ -24,32 +26,44 @@ def write(client: Any, bucket: str, key: str, chunks: Iterable[bytes], content_t
         with translated():
             client.put_object(**place, Body=first, ContentType=content_type)
         return
+    with _joined(client, place, content_type) as (there, sent):
+        for number, part in enumerate(_again(first, second, parts), start=1):
+            sent.append(_send(client, there, number, part))
+
+
+def copy(client: Any, bucket: str, source: str, key: str) -> None:
+    """The store copies `source`, whatever its size, in ranges of the one object that lies there now. RemoteMissing
+    where there is none."""
     with translated():
-        place["UploadId"] = client.create_multipart_upload(**place, ContentType=content_type)["UploadId"]
+        head = client.head_object(Bucket=bucket, Key=source)
+    size, content_type = int(head["ContentLength"]), str(head.get("ContentType") or "application/octet-stream")
+    each = max(COPIED, -(-size // MOST_PARTS))
+    same = {"CopySource": {"Bucket": bucket, "Key": source}, "CopySourceIfMatch": head["ETag"]}
+    with _joined(client, {"Bucket": bucket, "Key": key}, content_type) as (there, sent):
+        for number, start in enumerate(range(0, size, each), start=1):
+            wanted = f"bytes={start}-{min(start + each, size) - 1}"
+            with translated():
+                answer = client.upload_part_copy(**there, **same, PartNumber=number, CopySourceRange=wanted)
+            sent.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
+
+
+@contextmanager
+def _joined(
+    client: Any, place: dict[str, str], content_type: str
+) -> Iterator[tuple[dict[str, str], list[dict[str, object]]]]:
+    """Where to put parts, and a list of those that were put: they become the object at the end. Where it breaks off, by
+    whatever it is, nothing stays: a store keeps parts, unseen, and they are paid for."""
+    with translated():
+        there = {**place, "UploadId": client.create_multipart_upload(**place, ContentType=content_type)["UploadId"]}
+    sent: list[dict[str, object]] = []
     try:
-        sent = [_send(client, place, number, part) for number, part in enumerate(_again(first, second, parts), start=1)]
+        yield there, sent
         with translated():
-            client.complete_multipart_upload(**place, MultipartUpload={"Parts": sent})
+            client.complete_multipart_upload(**there, MultipartUpload={"Parts": sent})
     except BaseException:
-        with suppress(ProviderError), translated():  # else the bucket's lifecycle rule has to take it
-            client.abort_multipart_upload(**place)
+        with suppress(ProviderError), translated():  # else the six-hourly pass takes it
+            client.abort_multipart_upload(**there)
         raise
-
-
-def abort_older(client: Any, bucket: str, older_than: datetime) -> int:
-    """Writes in parts that were begun before then and never came to an end; how many."""
-    pages = iter(client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket))
-    aborted = 0
-    while True:
-        with translated():
-            page = next(pages, None)
-        if page is None:
-            return aborted
-        for begun in page.get("Uploads", ()):
-            if begun["Initiated"] < older_than:
-                with suppress(RemoteMissing), translated():
-                    client.abort_multipart_upload(Bucket=bucket, Key=begun["Key"], UploadId=begun["UploadId"])
-                aborted += 1
 
 
 def _send(client: Any, place: dict[str, str], number: int, part: bytes) -> dict[str, object]:

@@ -19,6 +19,10 @@ from workspaces.tests.fixtures import Actor
 
 pytestmark = pytest.mark.services
 
+PART = 5 * 1024**2
+LARGE = PDF + b"0123456789abcdef" * (PART // 16)
+"""Two parts, the last one small."""
+
 
 @pytest.fixture
 def pages() -> Iterator[browser.Pages]:
@@ -67,6 +71,22 @@ def test_page_uploads_to_s3_past_the_product(pages: browser.Pages, settings: Any
             seen = store.stat(key.replace("/up/", "/doc/"))
             assert seen is not None
             assert seen.sha256 == sha256(PDF).hexdigest()
+        upload_id = store.begin_parts("w/up/parts", content_type="application/pdf")
+        sent = [{"parts": _parts(store, "w/up/parts", upload_id), "content": LARGE.decode()}]
+        assert pages.run(tmp_path / "parts", *sent) == [[200, 200]]
+        store.join("w/up/parts", upload_id, store.parts("w/up/parts", upload_id))
+        store.promote("w/up/parts", "w/doc/parts", size=len(LARGE))
+        assert b"".join(store.read("w/doc/parts")) == LARGE
+
+
+def _parts(store: S3Store, key: str, upload_id: str) -> list[dict[str, Any]]:
+    """As the API shows them."""
+    shown = []
+    for number, start in enumerate(range(0, len(LARGE), PART), start=1):
+        size = min(PART, len(LARGE) - start)
+        made = store.part(key, upload_id, number, size=size, expires_at=timezone.now() + timedelta(minutes=5))
+        shown.append({"method": made.method, "url": made.url, "headers": made.headers, "start": start, "size": size})
+    return shown
 
 
 def _upload(store: S3Store, key: str, size: int | None) -> Any:

@@ -301,6 +301,20 @@ def test_upload_address_takes_only_what_was_announced(member: Actor) -> None:
     assert objects() == []
 
 
+def test_upload_to_the_local_store_is_one_request_whatever_is_asked(member: Actor) -> None:
+    begun = begin(member, parts=True)
+    assert set(begun["upload"]) == {"method", "url", "headers", "expiresAt"}
+    assert send(begun).status_code == 204
+    answer = member.client.get(f"{V1}/{begun['document']['id']}/parts")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "not_in_parts")
+
+
+def test_upload_in_parts_without_a_size_names_the_field(member: Actor) -> None:
+    body = {"fileName": "a.pdf", "contentType": "application/pdf", "entityType": "account", "entityId": 1}
+    answer = member.client.post(f"{V1}/upload", body | {"parts": True})
+    assert (answer.status_code, list(answer.json()["error"]["fields"])) == (400, ["size"])
+
+
 def test_upload_address_without_a_size_stops_at_the_limit(member: Actor, settings: Any) -> None:
     settings.DOCUMENT_MAX_BYTES = 10
     begun = begin(member, size=None, sha256=None)

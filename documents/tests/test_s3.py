@@ -17,7 +17,7 @@ from django.utils import timezone
 from core.errors import NotConfigured, ProviderError, ProviderUnavailable, RemoteMissing, TooLarge
 from core.tests.servers import LoopbackServer, answer
 from documents.storage import s3_client
-from documents.storage.base import Upload
+from documents.storage.base import Part, Upload
 from documents.storage.s3 import S3Store
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -93,6 +93,14 @@ def test_upload_more_than_one_request_carries_is_refused_at_once() -> None:
     fields = upload(size=None, most=10**12).fields
     assert fields is not None
     assert ["content-length-range", 0, 5 * 1024**3] in json.loads(base64.b64decode(fields["policy"]))["conditions"]
+
+
+def test_part_signs_its_upload_number_and_length() -> None:
+    made = S3Store().part("w/up/d", "an-upload", 3, size=7, expires_at=timezone.now() + LATER)
+    query = parse_qs(urlsplit(made.url).query)
+    assert (made.method, made.headers, query["partNumber"], query["uploadId"]) == ("PUT", {}, ["3"], ["an-upload"])
+    assert query["X-Amz-SignedHeaders"] == ["content-length;host"]
+    assert 290 <= int(query["X-Amz-Expires"][0]) <= 300
 
 
 @pytest.mark.parametrize(
@@ -187,6 +195,12 @@ def test_store_that_is_not_there_is_unavailable(settings: Any) -> None:
         lambda: S3Store().promote("w/up/d", "w/doc/d"),
         lambda: S3Store().delete("w/doc/d"),
         lambda: list(S3Store().keys("w/", older_than=timezone.now())),
+        lambda: S3Store().begin_parts("w/up/d", content_type="text/plain"),
+        lambda: S3Store().parts("w/up/d", "1"),
+        lambda: S3Store().join("w/up/d", "1", [Part(1, 1, "x")]),
+        lambda: S3Store().abort("w/up/d", "1"),
+        lambda: list(S3Store().unfinished(older_than=timezone.now())),
+        lambda: S3Store().promote("w/up/d", "w/doc/d", size=5 * 1024**3 + 1),
     ):
         with pytest.raises(ProviderUnavailable):
             attempt()

@@ -254,14 +254,16 @@ def test_write_a_source_that_breaks_leaves_nothing(store: S3Store, key: str) -> 
     with pytest.raises(RuntimeError):
         store.write(key, breaking(), content_type="application/pdf")
     assert store.stat(key) is None
-    assert store.tidy(older_than=timezone.now() + LATER) == 0
+    assert list(store.unfinished(older_than=timezone.now() + LATER)) == []
 
 
-def test_tidy_parts_of_a_write_that_was_killed_go(store: S3Store, key: str) -> None:
-    store._client.create_multipart_upload(Bucket=BUCKET, Key=key)
-    assert store.tidy(older_than=timezone.now() - LATER) == 0
-    assert store.tidy(older_than=timezone.now() + LATER) == 1
-    assert store.tidy(older_than=timezone.now() + LATER) == 0
+def test_unfinished_parts_of_a_write_that_was_killed_are_found_and_aborted(store: S3Store, key: str) -> None:
+    upload_id = store._client.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
+    assert list(store.unfinished(older_than=timezone.now() - LATER)) == []
+    assert list(store.unfinished(older_than=timezone.now() + LATER)) == [(key, upload_id)]
+    for _ in range(2):
+        store.abort(key, upload_id)
+    assert list(store.unfinished(older_than=timezone.now() + LATER)) == []
 
 
 def test_keys_every_page_in_order(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from core.api.pagination import PageParameters, paged_query, read_page
 from core.api.serializers import valid
 from documents import serializers as wire
 from documents.models import Document
-from documents.services import changing, confirming, copying, downloading, reading, standing, uploading
+from documents.services import changing, confirming, copying, downloading, in_parts, reading, standing, uploading
 from documents.services.reading import DocumentsQuery, Filters
 from entities.serializers import EntityFields
 from workspaces.authentication import caller
@@ -40,11 +40,21 @@ class Upload(APIView):
     @idempotent
     def post(self, request: Request) -> Response:
         """Begin an upload: send the file as `upload` says, within `expiresAt`, then confirm. 413 for a file over the
-        limit, 409 `quota_exceeded`."""
+        limit, 409 `quota_exceeded`. Where `upload` has `parts`, send these, ask for the missing ones, then confirm."""
         given = valid(wire.UploadBody, request.data).validated_data
         begun = uploading.begin(workspace=caller(request).workspace, by=caller(request).user, **given)
         answer = {"document": wire.document(begun.document), "upload": wire.upload(begun.upload)}
         return Response(answer, status=status.HTTP_201_CREATED)
+
+
+class Parts(APIView):
+    """What is still to be sent of an upload in parts."""
+
+    @extend_schema(operation_id="document_parts", responses=wire.MissingPartsShape)
+    def get(self, request: Request, document_id: str) -> Response:
+        """The parts that have not come, with fresh addresses, 100 at a time: send them and ask again until `missing` is
+        0, then confirm. 409 `not_in_parts`, `not_pending`; `upload_missing` where the store gave the upload up."""
+        return Response(wire.missing(in_parts.missing(find(request, document_id))))
 
 
 class Confirm(APIView):
@@ -53,7 +63,8 @@ class Confirm(APIView):
     @extend_schema(operation_id="documents_confirm", request=None, responses=wire.DocumentShape)
     def post(self, request: Request, document_id: str) -> Response:
         """Looks at what was uploaded: its size, its SHA-256 and what it is. 409 `upload_missing` where nothing came;
-        422 where it is not what was announced, and then the file is gone. Repeatable."""
+        422 where it is not what was announced, and then the file is gone. Repeatable. Of an upload in parts it joins
+        them first: 409 names those that are missing."""
         document = confirming.confirm(document=find(request, document_id), by=caller(request).user)
         return Response(wire.document(document))
 
