@@ -16,7 +16,7 @@ from calendar_sync.admin.looks import WITHHELD, OfAccountAdmin, blanked, is_own
 from calendar_sync.models import Calendar
 from calendar_sync.services import standing
 from calendar_sync.services.standing import Standing, State
-from integrations.admin.looks import link
+from workspaces.admin.looks import link
 
 COLOURS = {
     State.SYNCED: "success",

@@ -16,7 +16,7 @@ from unfold.views import ChangeList
 from calendar_sync.admin.looks import WITHHELD, OfAccountAdmin, blanked, is_own
 from calendar_sync.models import CalendarEvent, EventQuerySet
 from calendar_sync.services import standing
-from integrations.admin.looks import link
+from workspaces.admin.looks import link
 
 KINDS: dict[str, tuple[str, Callable[[EventQuerySet], EventQuerySet]]] = {
     "unreadable": ("Unreadable", standing.unreadable),

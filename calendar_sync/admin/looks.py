@@ -9,8 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from integrations.admin.looks import link
-from workspaces.admin.looks import ReadOnlyAdmin, by
+from workspaces.admin.looks import ReadOnlyAdmin, by, link
 
 WITHHELD = "Shown to its user only."
 Row = TypeVar("Row", bound=Model)
