@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import django
 import pytest
+from django.conf import settings
 
 from tests.bare import forget_the_developers_settings
 from tests.real_servers import MARK, runs_again
@@ -61,6 +62,8 @@ def _own_server(folder: Path) -> str:
 forget_the_developers_settings()
 _surroundings()
 django.setup()
+# Each test client is a web server of its own, and without this each of them lists all static files before it answers.
+settings.WHITENOISE_AUTOREFRESH = True
 if _only_spreads():
     del os.environ["DJANGO_SETTINGS_MODULE"]  # the processes it starts would read the settings before their conftest
 

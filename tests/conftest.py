@@ -26,13 +26,6 @@ from tests.world import People, make_people
 
 
 @pytest.fixture(autouse=True)
-def _static_files_are_looked_up_when_asked_for(settings: Any) -> None:
-    """Every test client is a web server of its own: that each of them lists all static files first is half the time of
-    a suite that makes hundreds of clients."""
-    settings.WHITENOISE_AUTOREFRESH = True
-
-
-@pytest.fixture(autouse=True)
 def _nobody_waits(settings: Any) -> None:
     """The matrix asks hundreds of times with one token, which lives as long as its module: its rate is not what is
     looked at here (a process that a test starts reads its own settings)."""

@@ -396,7 +396,6 @@ def _pointed_at(simulator: Simulator, patch: pytest.MonkeyPatch) -> Any:
         patch.setattr(product, name, value.split(",") if name == "EGRESS_ALLOW_CIDRS" else value)
     patch.setattr(product, "MAIL_PROVIDER_SETTINGS", {"google": {"gmailApiUrl": simulator.base_url, "quotaUnits": 0}})
     patch.setattr(product, "CALENDAR_PROVIDER_SETTINGS", {"google": {"calendarApiUrl": simulator.base_url}})
-    patch.setattr(product, "WHITENOISE_AUTOREFRESH", True, raising=False)
     return LastingSettings(patch)
 
 

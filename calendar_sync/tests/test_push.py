@@ -26,8 +26,7 @@ SUBSCRIPTION = "0b1f2a3c-2dc5-4530-97cd-4e7ae6534c07"
 
 
 @pytest.fixture(autouse=True)
-def _quiet(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.WHITENOISE_AUTOREFRESH = True  # a test client is a web server of its own, which would list all files
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks.execute_run, "delay", lambda run_id: None)
 
 

@@ -43,7 +43,6 @@ def simulator() -> Iterator[Simulator]:
 def _configured(simulator: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     simulator.reset()
     configure(settings, simulator, HUB)
-    settings.WHITENOISE_AUTOREFRESH = True  # a test client is a web server of its own, which would list all files
     monkeypatch.setattr(pubsub, "_sets", {})
     monkeypatch.setattr(tasks.execute_run, "delay", lambda run_id: None)
 
