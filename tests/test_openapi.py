@@ -52,9 +52,14 @@ def problems(name: str, status: int, body: Any) -> list[str]:
     content = documented.get("content", {})
     if JSON not in content:
         return [] if body is None else [f"a JSON body for {status} is not documented"]
-    closed = {**_closed(content[JSON]["schema"]), "components": _closed(schema()["components"])}
+    closed = {**_closed(content[JSON]["schema"]), "components": _components()}
     validator = Draft202012Validator(closed, format_checker=FormatChecker())
     return [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(body)]
+
+
+@cache
+def _components() -> Any:
+    return _closed(schema()["components"])
 
 
 def _closed(node: Any) -> Any:
