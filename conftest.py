@@ -22,7 +22,9 @@ from urllib.parse import urlsplit, urlunsplit
 import django
 import pytest
 from django.conf import settings
+from django.test import TransactionTestCase
 
+from tests import emptying
 from tests.bare import forget_the_developers_settings
 from tests.real_servers import MARK, runs_again
 from workspaces.runtime.embedded import EmbeddedServer
@@ -62,6 +64,7 @@ def _own_server(folder: Path) -> str:
 forget_the_developers_settings()
 _surroundings()
 django.setup()
+TransactionTestCase._fixture_teardown = emptying.after_a_test
 # Each test client is a web server of its own, and without this each of them lists all static files before it answers.
 settings.WHITENOISE_AUTOREFRESH = True
 if _only_spreads():
