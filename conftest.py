@@ -8,14 +8,11 @@ pytest-django would read the settings before any conftest.
 
 from __future__ import annotations
 
-import atexit
 import ipaddress
 import os
-import shutil
+import re
 import socket
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -24,20 +21,20 @@ import pytest
 from django.conf import settings
 from django.test import TransactionTestCase
 
-from tests import emptying
+from tests import emptying, scratch
 from tests.bare import forget_the_developers_settings
 from tests.real_servers import MARK, runs_again
 from workspaces.runtime.embedded import EmbeddedServer
 
+FOLDER = scratch.own_folder()
+
 
 def _surroundings() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="patchbay-test-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ["DATA_DIR"] = str(folder)
+    os.environ["DATA_DIR"] = str(FOLDER)
     if _only_spreads():
         os.environ["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"
         return
-    os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL") or _own_server(folder)
+    os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL") or _own_server()
     if redis_url := os.environ.get("TEST_REDIS_URL"):
         own = _own_redis(redis_url)
         os.environ["TEST_REDIS_URL"] = os.environ["REDIS_URL"] = os.environ["CELERY_BROKER_URL"] = own
@@ -45,7 +42,10 @@ def _surroundings() -> None:
 
 def _only_spreads() -> bool:
     """This process hands tests to others and runs none itself."""
-    return "PYTEST_XDIST_WORKER" not in os.environ and any(a.startswith(("-n", "--numprocesses")) for a in sys.argv[1:])
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return False
+    words = re.search(r" (?:-n|--numprocesses)[ =]?(\S+)", " " + " ".join(sys.argv[1:]))
+    return words is not None and words[1] != "0"
 
 
 def _own_redis(url: str) -> str:
@@ -55,8 +55,8 @@ def _own_redis(url: str) -> str:
     return urlunsplit(parts._replace(path=f"/{(int(parts.path.strip('/') or 0) - number) % 16}"))
 
 
-def _own_server(folder: Path) -> str:
-    server = EmbeddedServer(folder, durable=False, dies_with_parent=True)
+def _own_server() -> str:
+    server = EmbeddedServer(FOLDER, durable=False, dies_with_parent=True)
     server.use()
     return server.url
 
@@ -71,6 +71,13 @@ if _only_spreads():
     del os.environ["DJANGO_SETTINGS_MODULE"]  # the processes it starts would read the settings before their conftest
 
 pytest_plugins = ["workspaces.tests.fixtures"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """`tmp_path` lies in our own folder (`tests.scratch`); the processes of xdist are given theirs in it."""
+    if config.option.basetemp is None:
+        config.option.basetemp = str(FOLDER / "tmp")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
