@@ -19,9 +19,10 @@ from urllib.parse import urlsplit, urlunsplit
 import django
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import TransactionTestCase
 
-from tests import emptying, scratch
+from tests import emptying, migrated, scratch
 from tests.bare import forget_the_developers_settings
 from tests.real_servers import MARK, runs_again
 from workspaces.runtime.embedded import EmbeddedServer
@@ -56,14 +57,22 @@ def _own_redis(url: str) -> str:
 
 
 def _own_server() -> str:
+    migrated.put(FOLDER)
     server = EmbeddedServer(FOLDER, durable=False, dies_with_parent=True)
     server.use()
     return server.url
 
 
+def _begin_migrated() -> None:
+    """The database of tests is a copy of a migrated one: of our own server's, or of what the real one has for it."""
+    own = None if os.environ.get("TEST_DATABASE_URL") else "postgres"
+    connection.settings_dict["TEST"]["TEMPLATE"] = own or os.environ.get(migrated.TEMPLATE)
+
+
 forget_the_developers_settings()
 _surroundings()
 django.setup()
+_begin_migrated()
 TransactionTestCase._fixture_teardown = emptying.after_a_test
 # Each test client is a web server of its own, and without this each of them lists all static files before it answers.
 settings.WHITENOISE_AUTOREFRESH = True

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import copy
 import os
-import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
 from django.db import transaction
-from psycopg import sql
 
 from calendar_sync.models import Calendar
 from calendar_sync.providers import CALENDAR_PROVIDERS
@@ -22,6 +18,7 @@ from calendar_sync.tests import memory as calendars
 from email_sync.providers import MAIL_PROVIDERS
 from email_sync.services import following
 from email_sync.tests.memory import Memory
+from tests import migrated
 from tests.world import People, make_people
 
 
@@ -35,15 +32,13 @@ def _nobody_waits(settings: Any) -> None:
 
 @pytest.fixture(scope="module")
 def database_url() -> Iterator[str]:
-    """A database of our own on the real server."""
+    """A database of our own on the real server, migrated."""
     server = os.environ.get("TEST_DATABASE_URL")
     if not server:
         pytest.fail("There is no PostgreSQL at DATABASE_URL.")
-    name = f"patchbay_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    url = migrated.create(server)
+    yield url
+    migrated.drop(server, url)
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,11 @@ from typing import Any
 import psutil
 
 from config.env import PROJECT, VARIABLES
+from tests import migrated
+from workspaces.runtime.processes import dies_with_parent
 
 WAIT_SECONDS = 120
+POLL_SECONDS = 0.05
 
 
 def _free_port() -> int:
@@ -32,15 +35,18 @@ def _free_port() -> int:
 
 
 class Product:
-    """A DATA_DIR and a port, and the `up` that runs on them at the moment."""
+    """A DATA_DIR and a port, and the `up` that runs on them at the moment. An embedded database begins migrated
+    (`tests.migrated`), unless the product is to start `from_nothing`."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, *, from_nothing: bool = False, **settings: str) -> None:
         self.port = _free_port()
         bare = {name: value for name, value in os.environ.items() if name not in {v.name for v in VARIABLES}}
         self.environment = {**bare, "ENV_FILE": "", "DATA_DIR": str(folder), "PORT": str(self.port), **settings}
         self.environment["HOME"] = "/nonexistent"  # nothing may be kept there
         self.lines: list[str] = []
         self.process: subprocess.Popen[str]
+        if not from_nothing and "DATABASE_URL" not in settings:
+            migrated.put(folder)
 
     def start(self) -> None:
         self.lines = []
@@ -55,6 +61,7 @@ class Product:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=dies_with_parent(signal.SIGTERM),
         )
 
     def _collect(self, process: subprocess.Popen[str]) -> None:
@@ -90,7 +97,7 @@ class Product:
         while time.monotonic() < deadline and self.process.poll() is None:
             if happened():
                 return True
-            threading.Event().wait(0.2)
+            threading.Event().wait(POLL_SECONDS)
         return False
 
     def wait_until_ready(self) -> dict[str, Any]:

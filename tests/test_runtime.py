@@ -25,7 +25,7 @@ STOP_SECONDS = 15
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    running = Product(tmp_path_factory.mktemp("up") / "data")
+    running = Product(tmp_path_factory.mktemp("up") / "data", from_nothing=True)
     running.start()
     yield running
     if running.process.poll() is None:
@@ -71,7 +71,7 @@ def test_up_second_start_on_the_same_data_is_refused_with_the_pid(product: Produ
 
 
 def test_up_on_a_busy_port_is_refused_before_anything_starts(product: Product, token: str, tmp_path: Path) -> None:
-    other = Product(tmp_path / "data")
+    other = Product(tmp_path / "data", from_nothing=True)
     other.environment["PORT"] = str(product.port)
     second = other.command("up")
     output = second.communicate(timeout=30)[0]
