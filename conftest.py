@@ -64,9 +64,8 @@ def _own_server() -> str:
 
 
 def _begin_migrated() -> None:
-    """The database of tests is a copy of a migrated one: of our own server's, or of what the real one has for it."""
-    own = None if os.environ.get("TEST_DATABASE_URL") else "postgres"
-    connection.settings_dict["TEST"]["TEMPLATE"] = own or os.environ.get(migrated.TEMPLATE)
+    """On our own server, the database of tests is a copy of the migrated one."""
+    connection.settings_dict["TEST"]["TEMPLATE"] = None if os.environ.get("TEST_DATABASE_URL") else "postgres"
 
 
 forget_the_developers_settings()

@@ -32,7 +32,7 @@ def _nobody_waits(settings: Any) -> None:
 
 @pytest.fixture(scope="module")
 def database_url() -> Iterator[str]:
-    """A database of our own on the real server, migrated."""
+    """A database of our own on the real server."""
     server = os.environ.get("TEST_DATABASE_URL")
     if not server:
         pytest.fail("There is no PostgreSQL at DATABASE_URL.")

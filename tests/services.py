@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -22,7 +21,6 @@ import pytest
 import redis
 
 from documents.tests import localstack
-from tests import migrated
 from tests.real_servers import MARK
 
 DATABASE_URL = os.environ.get("DATABASE_URL") or "postgresql://postgres@127.0.0.1:5432/postgres"
@@ -122,10 +120,7 @@ def main() -> int:
         os.environ["TEST_DATABASE_URL"] = DATABASE_URL
     if "Redis (REDIS_URL)" not in absent:
         os.environ["TEST_REDIS_URL"] = REDIS_URL
-    with ExitStack() as stack:
-        if server := os.environ.get("TEST_DATABASE_URL"):
-            stack.enter_context(migrated.template(server))
-        status = int(pytest.main(["-q", "-m", SELECTED, *sys.argv[1:]]))
+    status = int(pytest.main(["-q", "-m", SELECTED, *sys.argv[1:]]))
     if absent:
         print(f"Not found, so not tested: {', '.join(absent)}.")
     grave = [name for name in absent if name not in MAY_BE_MISSING]
