@@ -1,4 +1,4 @@
-"""What a test that commits leaves goes before the next one: all rows, as with Django's `flush`, in a tenth of its time.
+"""What a test that commits leaves goes before the next one: all rows, as with Django's `flush`.
 
 Django truncates every table, which makes each one's files anew, and then writes all content types and permissions
 again. Here rows are deleted, and content types and permissions stay as migrations made them.
