@@ -73,8 +73,8 @@ MAY_USE_NETWORK = {
     "documents/scanning.py": {"socket"},  # a Unix socket is no address
     "workspaces/runtime/": {"socket"},  # is the port free; waking the supervisor
 }
-MAY_SLEEP = ("workspaces/runtime/embedded.py",)
-"""Another program's start and end give no event to wait on."""
+MAY_SLEEP = ("workspaces/runtime/embedded.py", "email_sync/parsing/bounded.py")
+"""Another program's start and end give no event to wait on; one that answers a little at a time gives too many."""
 MAY_READ_ENVIRONMENT = re.compile(
     r"config/(env|wsgi|celery)\.py$|manage\.py$|workspaces/runtime/(supervisor|embedded)\.py$|email_sync/parsing/bounded\.py$"
 )

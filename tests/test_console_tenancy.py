@@ -282,6 +282,7 @@ def _learned(response: HttpResponseBase, arguments: Mapping[str, str]) -> tuple[
         r'(csrf\w*["\']?(?: value=|:|=) ?["\']?)[\w-]+|sessionid=\w+|messages=[^;]+|expires=[^;]+', r"\1", text
     )
     text = re.sub(r'name="once" value="[\w-]+"', "", text)  # every page of a form has one of its own
+    text = re.sub(r"\b\d+ (s|min)\b", "a while", text)  # a second may have passed between two answers
     location = response.headers.get("Location", "")
     for value in arguments.values():
         text, location = text.replace(value, "ID"), location.replace(value, "ID")

@@ -128,7 +128,9 @@ EXPECT: dict[str, Expect | Open] = {
     "POST /api/tokens": Expect(201, body={"name": "New"}),
     "DELETE /api/tokens/<token_id>": Expect(204),
     "GET /api/audit": Expect(200, OWNERS, shared=True),
-    "POST /api/email/send": Expect(409, CONSOLE, MAIL, references={"integrationId": "integration"}, shared=True),
+    "POST /api/email/send": Expect(
+        409, CONSOLE, MAIL, references={"integrationId": "integration", **ENCLOSED}, shared=True
+    ),
     f"GET {ALL}": Expect(200, shared=True),
     f"POST {ALL}": Expect(201, CONSOLE, HOOK),
     f"GET {ALL}/stats": Expect(200),
