@@ -81,6 +81,9 @@ class Expect:
     references: Mapping[str, str] = field(default_factory=dict)
     """Fields of the body or the query that name a row: field → row of a `World`. Dotted where it lies in a list of the
     body: "attachments.0.documentId"."""
+    refused: Mapping[str, int] = field(default_factory=lambda: REFUSED)
+    """What naming a foreign row of a kind answers where it is not 404. 409: nothing sends mail there, which is said
+    first."""
     shared: bool = False
     """The row belongs to the workspace, not to one user: those with the role may have anybody's."""
     others: frozenset[str] = EVERYBODY
@@ -98,6 +101,7 @@ class Open:
 MAIL = {"to": ["bob@example.com"], "subject": "Hello", "body": "Hello"}
 NOBODYS = {"ids": [str(uuid7())], "action": "read"}
 ENCLOSED = {"attachments.0.documentId": "document"}
+MAIL_REFERENCES = {"integrationId": "integration", **ENCLOSED}
 DRAFT_REFERENCES = {"connectionId": "connection", "replyToId": "message", **ENCLOSED}
 SEND_REFERENCES = {**DRAFT_REFERENCES, "forwardOfId": "message"}
 LOGIN = {"host": "mail.example.org", "password": "pass"}
@@ -129,7 +133,7 @@ EXPECT: dict[str, Expect | Open] = {
     "DELETE /api/tokens/<token_id>": Expect(204),
     "GET /api/audit": Expect(200, OWNERS, shared=True),
     "POST /api/email/send": Expect(
-        409, CONSOLE, MAIL, references={"integrationId": "integration", **ENCLOSED}, shared=True
+        409, CONSOLE, MAIL, references=MAIL_REFERENCES, refused={"document": 409}, shared=True
     ),
     f"GET {ALL}": Expect(200, shared=True),
     f"POST {ALL}": Expect(201, CONSOLE, HOOK),
@@ -456,7 +460,7 @@ def test_request_that_names_a_foreign_row_answers_exactly_as_with_an_unknown_one
     for who, mine in people.worlds.items():
         client, ids = mine.actor.client, ids_of(name, mine)
         unknown = seen(call(client, name, ids, named(reference, uuid7())))
-        assert unknown[0] == (REFUSED.get(kind, 404) if mine.actor.role in row.roles else 403), who
+        assert unknown[0] == (row.refused.get(kind, 404) if mine.actor.role in row.roles else 403), who
         for other, foreign in people.others(who).items():
             shared = row.shared or kind in OF_THE_WORKSPACE
             if shared and foreign.actor.workspace == mine.actor.workspace:
