@@ -85,7 +85,7 @@ def _made(client: Client, **given: str) -> Any:
 
 def test_new_token_works_and_is_of_the_caller(owner: Actor) -> None:
     response = _made(console(owner.user))
-    text = response.context["text"]
+    [(_, text)] = response.context["secrets"]
     row = ApiToken.objects.get(name="My script")
     assert (response.status_code, row.membership) == (200, owner.membership)
     assert text in response.content.decode()
@@ -98,7 +98,7 @@ def test_text_of_a_token_is_on_one_page_and_nowhere_else(owner: Actor, caplog: p
     client = console(owner.user)
     with caplog.at_level(logging.DEBUG):
         response = _made(client)
-    text = response.context["text"]
+    [(_, text)] = response.context["secrets"]
     assert "no-store" in response.headers["Cache-Control"].split(", ")
     assert text not in response.cookies.output()
     assert text not in caplog.text
