@@ -1,10 +1,10 @@
 """`make test-services`: looks for the real servers, says plainly what it did not find, and runs what needs them.
 
-PostgreSQL from DATABASE_URL, Redis from REDIS_URL (both default to this machine's), Dovecot and ClamAV from their
-packages, LocalStack from PyPI, emulate from npm. Tests of the database run here a second time, on that PostgreSQL and
-with that Redis as cache, where that can make a difference: those that commit, and the modules that `tests.real_servers`
-names with a reason each. The long forms are for `make chaos`. In CI (`CI=true`) nothing may be missing but what is in
-MAY_BE_MISSING.
+PostgreSQL from DATABASE_URL, Redis from REDIS_URL (both default to this machine's), Dovecot, ClamAV and Chromium with
+its driver from their packages, LocalStack from PyPI, emulate from npm. Tests of the database run here a second time, on
+that PostgreSQL and with that Redis as cache, where that can make a difference: those that commit, and the modules that
+`tests.real_servers` names with a reason each. The long forms are for `make chaos`. In CI (`CI=true`) nothing may be
+missing but what is in MAY_BE_MISSING.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pytest
 import redis
 
 from documents.tests import localstack
+from tests.browsing import programs
 from tests.real_servers import MARK
 
 DATABASE_URL = os.environ.get("DATABASE_URL") or "postgresql://postgres@127.0.0.1:5432/postgres"
@@ -81,6 +82,13 @@ def _localstack() -> str:
     return localstack.python()
 
 
+def _chromium() -> str:
+    browser, driver = programs()
+    if not browser or not driver:
+        raise FileNotFoundError("install chromium and chromium-driver")
+    return browser
+
+
 def _clamav() -> str:
     found = shutil.which("clamd") or shutil.which("clamd", path="/usr/sbin:/usr/local/sbin")
     if found is None:
@@ -94,10 +102,11 @@ LOOKS: dict[str, Callable[[], str]] = {
     "Dovecot": _dovecot,
     "LocalStack, an S3 that enforces signatures and policies": _localstack,
     "ClamAV": _clamav,
+    "Chromium and its driver": _chromium,
     "emulate, a third party's imitation of Google, Microsoft and others": _emulate,
 }
 
-MAY_BE_MISSING = ("LocalStack, an S3 that enforces signatures and policies", "ClamAV")
+MAY_BE_MISSING = ("LocalStack, an S3 that enforces signatures and policies", "ClamAV", "Chromium and its driver")
 """Large downloads: a registry that is slow for once must not stop a change of something else. The run says so."""
 
 
