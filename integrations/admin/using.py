@@ -120,7 +120,7 @@ class Using(ScopedAdmin):
 
 def works_of(site: str, row: Integration) -> dict[str, Any]:
     """What a page needs to show of an integration's work in the background."""
-    found = []
+    found: list[dict[str, Any]] = []
     for action in provider_of(row).actions:
         work = integration_actions.work_of(integration=row, action=action.name) if action.queued else None
         if work is not None:
@@ -128,7 +128,7 @@ def works_of(site: str, row: Integration) -> dict[str, Any]:
             share = min(100, 100 * done // total) if total else 0
             found.append({"title": action.label, "work": work, "done": done, "total": total, "share": share})
     url = reverse(f"{site}:integrations_integration_work", args=(row.pk,))
-    return {"works": found, "renew": url if any(one["work"].status in ACTIVE for one in found) else ""}  # type: ignore[attr-defined]
+    return {"works": found, "renew": url if any(one["work"].status in ACTIVE for one in found) else ""}
 
 
 def file_in(result: Mapping[str, Any]) -> HttpResponse | None:
