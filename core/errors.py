@@ -209,6 +209,13 @@ class LeaseLost(HubError):
     default_code = "lease_lost"
 
 
+class Crashing(HubError):
+    """Internal: so many workers died of this work that no more are given to it."""
+
+    default_code = "crashed"
+    default_message = "It broke off again and again."
+
+
 class ServiceBusy(HubError):
     """503: a rate limit of ours or the database says wait `retry_after` seconds."""
 

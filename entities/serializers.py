@@ -34,6 +34,8 @@ class EntityTypeField(serializers.RegexField):
 class EntityIdField(serializers.RegexField):
     """The CRM's id: text or a whole number comes in, text goes out (42 becomes "42")."""
 
+    takes_numbers = True
+
     def __init__(self, **kwargs: Any) -> None:
         words = f"Use a whole number, or at most {MAX_ID} characters without white space and '/'."
         super().__init__(regex=ENTITY_ID, error_messages={"invalid": words}, trim_whitespace=False, **kwargs)

@@ -14,12 +14,14 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from jsonschema import Draft202012Validator, FormatChecker
 
-from tests.test_tenancy import EXPECT, PROTECTED, call, ids_of, unknown_ids
+from tests.test_tenancy import EVERYBODY, EXPECT, PROTECTED, call, ids_of, unknown_ids
 from tests.world import People, World, tried
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("people", "configured", "mailboxes_stay")]
 
 JSON = "application/json"
+ANYWHERE = frozenset({405, 406})
+"""Refusals that no operation lists."""
 
 
 @cache
@@ -43,10 +45,15 @@ def _nameless(route: str) -> str:
     return re.sub(r"<\w+>", "<>", route)
 
 
+def operation_of(name: str) -> dict[str, Any]:
+    """What the schema says of a route of the matrix."""
+    return operations()[_nameless(name)]
+
+
 def problems(name: str, status: int, body: Any) -> list[str]:
     """What about this answer the schema does not say."""
     responses = operations()[_nameless(name)]["responses"]
-    documented = responses.get(str(status)) or (responses.get("default") if status >= 400 else None)
+    documented = responses.get(str(status)) or (responses.get("default") if status in ANYWHERE else None)
     if documented is None:
         return [f"{status} is not documented"]
     content = documented.get("content", {})
@@ -117,6 +124,26 @@ def test_refusal_has_the_documented_shape(people: People, name: str) -> None:
         refused.append(call(people.worlds["owner"].actor.client, name, unknown_ids(name)))
     for response in refused:
         assert problems(name, response.status_code, _json(response)) == []
+
+
+HARMLESS_AGAIN = {"POST /api/v1/integrations/email/import/<>", "POST /api/v1/integrations/documents/<>/confirm"}
+"""Mail read as a stream, of which the same stores nothing twice; and what says the same as often as it is asked."""
+
+
+def test_every_post_that_creates_or_sends_takes_an_idempotency_key() -> None:
+    without = {
+        name
+        for name, operation in operations().items()
+        if name.startswith("POST ") and {"201", "202"} & set(operation["responses"]) and operation.get("security")
+        if "Idempotency-Key" not in {parameter["name"] for parameter in operation.get("parameters", [])}
+    }
+    assert without == HARMLESS_AGAIN
+
+
+def test_every_operation_that_not_all_may_call_lists_403() -> None:
+    for name, expected in PROTECTED.items():
+        listed = "403" in operations()[_nameless(name)]["responses"]
+        assert listed or expected.roles == EVERYBODY, name
 
 
 def test_every_documented_operation_is_in_the_matrix() -> None:

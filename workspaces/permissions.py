@@ -22,6 +22,8 @@ class IsMember(BasePermission):
 
     message = "Your role does not allow this."
     roles: ClassVar[frozenset[str]] = frozenset(Role.values)
+    only_for: ClassVar[str] = ""
+    """In the API's documentation; "" where it is everybody."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return isinstance(request.auth, ApiToken) and request.auth.role in self.roles
@@ -31,9 +33,11 @@ class IsAdmin(IsMember):
     """ADMIN or OWNER."""
 
     roles = frozenset({Role.ADMIN, Role.OWNER})
+    only_for = "ADMIN and OWNER"
 
 
 class IsOwner(IsMember):
     """OWNER only."""
 
     roles = frozenset({Role.OWNER})
+    only_for = "OWNER"

@@ -59,7 +59,8 @@ class Members(APIView):
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        """Attach an account by e-mail, made without a password if there is none; an existing one stays as it is."""
+        """Attach an account by e-mail, made without a password if there is none; an existing one stays as it is.
+        409 `already_member`."""
         given = valid(serializers.NewMember, request.data).validated_data
         added = members.add(by=caller(request).user, workspace=caller(request).workspace, **given)
         return Response(serializers.MemberSerializer(added).data, status=status.HTTP_201_CREATED)

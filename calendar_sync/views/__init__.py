@@ -23,6 +23,7 @@ from integrations.serializers import RunsShape, run_summary
 from integrations.services import schedule, sync_runs
 from integrations.tasks import ring
 from workspaces.authentication import caller
+from workspaces.idempotency import idempotent
 
 
 class Events(APIView):
@@ -31,7 +32,8 @@ class Events(APIView):
     @extend_schema(operation_id="calendar_events", parameters=[wire.RangeParameters], responses=wire.EventRangeShape)
     def get(self, request: Request) -> Response:
         """Occurrences in the half-open range from `start` to `end`, recurrences expanded, by start; a meeting that
-        several of one's calendars have is shown once. `incomplete` names series that were cut off."""
+        several of one's calendars have is shown once. `incomplete` names series that were cut off. 404 where
+        `calendarId` is no calendar of the caller's."""
         asked = valid(wire.RangeParameters, request.query_params).asked()
         token = caller(request)
         found = reading.in_range(user=token.user, workspace=token.workspace, asked=asked)
@@ -90,6 +92,7 @@ class Sync(APIView):
     """Sync all the caller's calendars."""
 
     @extend_schema(operation_id="calendar_sync", request=None, responses={202: RunsShape})
+    @idempotent
     def post(self, request: Request) -> Response:
         """202 with a run for each account; one already under way is given back, not doubled."""
         own = Connection.objects.of(user=caller(request).user, workspace=caller(request).workspace).connected()

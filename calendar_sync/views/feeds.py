@@ -23,6 +23,7 @@ from core.api.negotiation import AnyAccept
 from core.api.serializers import valid
 from core.api.throttling import AddressThrottle, seconds_to_wait
 from workspaces.authentication import caller
+from workspaces.idempotency import idempotent
 
 PER_MINUTE = 30
 """Answers one address gives; programs ask some times an hour."""
@@ -37,6 +38,7 @@ class FeedSettings(APIView):
         return Response(wire.feed(feeds.find(membership=caller(request).membership)))
 
     @extend_schema(operation_id="calendar_feed_make", request=wire.FeedOptions, responses={201: wire.FeedShape})
+    @idempotent
     def post(self, request: Request) -> Response:
         """A new address, shown once. The one before stops working."""
         options, token = valid(wire.FeedOptions, request.data).validated_data, caller(request)

@@ -20,7 +20,7 @@ class FreeBusy(APIView):
     @extend_schema(operation_id="calendar_freebusy", parameters=[wire.FreeBusyParameters], responses=wire.FreeBusyShape)
     def get(self, request: Request) -> Response:
         """When the caller is busy from `start` to `end`, and colleagues by their addresses: without titles, and only
-        where an account's `visibility` is not `private`."""
+        where an account's `visibility` is not `private`. 404 where `calendarId` is no calendar of the caller's."""
         asked, token = valid(wire.FreeBusyParameters, request.query_params), caller(request)
         start, end, zone = asked.stretch()
         answer = freebusy.ask(

@@ -7,7 +7,7 @@ names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -20,6 +20,8 @@ from rest_framework.exceptions import ValidationError
 AnyField = serializers.Field[Any, Any, Any, Any]
 AnySerializer = TypeVar("AnySerializer", bound="serializers.Serializer[Any]")
 
+AS_TEXT = "as_text"
+"""In a serializer's context: the values came in an address, where all is text."""
 UNKNOWN = "This field is not known."
 NOT_WRITABLE = "This field cannot be set."
 
@@ -57,20 +59,56 @@ class IsoDateTimeField(serializers.DateTimeField):
         return wire_time(value)
 
 
-class StrictFields(serializers.Serializer[Any]):
-    """Refuses input that nobody declared, and input for what can only be read, beside all other errors."""
+_JSON_TYPES: tuple[tuple[tuple[type[AnyField], ...], Callable[[Any], bool]], ...] = (
+    ((serializers.BooleanField,), lambda value: isinstance(value, bool)),
+    ((serializers.IntegerField,), lambda value: not isinstance(value, bool) and isinstance(value, int | float)),
+    ((serializers.CharField, serializers.UUIDField), lambda value: isinstance(value, str)),
+)
+"""Fields that DRF would also read from other types, as HTML forms need it: "yes" as true, 5 as "5", "5" as 5."""
+
+
+class TypedFields(serializers.Serializer[Any]):
+    """Takes of a JSON body what the schema says: a text for a text, a number for a number, true or false for either.
+    A field may say that it takes numbers for texts (`takes_numbers`)."""
 
     def to_internal_value(self, data: Any) -> Any:
         """Checked input, or every error at once."""
-        surplus = self._surplus(data)
+        return self._with(self._mistyped(data), data)
+
+    def _with(self, own: Mapping[str, Any], data: Any) -> Any:
+        """What DRF makes of the data, where neither it nor we found anything wrong."""
         try:
             value = super().to_internal_value(data)
         except ValidationError as error:
             found = error.detail if isinstance(error.detail, Mapping) else {}
-            raise ValidationError({**found, **surplus} or error.detail) from error
-        if surplus:
-            raise ValidationError(surplus)
+            raise ValidationError({**found, **own} or error.detail) from error
+        if own:
+            raise ValidationError(own)
         return value
+
+    def _mistyped(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, Mapping) or self.context.get(AS_TEXT):
+            return {}
+        given = ((name, field, data[name]) for name, field in self.fields.items() if name in data)
+        return {name: words for name, field, value in given if (words := _type_error(field, value))}
+
+
+def _type_error(field: AnyField, value: Any) -> Any:
+    """What is wrong with the type of this value, item by item of a list; None where nothing is."""
+    if isinstance(field, serializers.ListField) and isinstance(value, list):
+        return {at: words for at, item in enumerate(value) if (words := _type_error(field.child, item))}
+    if value is None or getattr(field, "takes_numbers", False):
+        return None
+    fits = next((fits for kinds, fits in _JSON_TYPES if isinstance(field, kinds)), None)
+    return None if fits is None or fits(value) else [field.error_messages["invalid"]]
+
+
+class StrictFields(TypedFields):
+    """Refuses input that nobody declared, and input for what can only be read, beside all other errors."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Checked input, or every error at once."""
+        return self._with({**self._mistyped(data), **self._surplus(data)}, data)
 
     def _surplus(self, data: Any) -> dict[str, list[str]]:
         if not isinstance(data, Mapping):
@@ -133,7 +171,7 @@ def valid(
     count as left out, but for ids (`…Id`): an empty one names nothing, and left out it would mean all there is. A body
     is strict.
     """
-    serializer = kind(data={}, partial=partial)
+    serializer = kind(data={}, partial=partial, context={AS_TEXT: isinstance(data, QueryDict)})
     if only is not None:
         for name in set(serializer.fields) - {camel(name) for name in only}:
             del serializer.fields[name]

@@ -58,3 +58,25 @@ def test_schema_operation_behind_a_token_names_its_refusals() -> None:
     described = describe_errors(result, None, None, True)["paths"]["/x"]["get"]["responses"]
     assert described["401"] == {"description": "own"}
     assert "Retry-After" in described["429"]["headers"]
+
+
+def _described(**operation: Any) -> dict[str, Any]:
+    given = {"paths": {"/x": {"post": {"responses": {}, **operation}}}}
+    answers: dict[str, Any] = describe_errors(given, None, None, True)["paths"]["/x"]["post"]["responses"]
+    return answers
+
+
+def test_schema_operation_lists_the_refusals_its_words_name() -> None:
+    answers = _described(description="409 `not_ready` until it is done, 422 of others. An XLSX sheet holds 1,048,576.")
+    assert {"409", "422"} <= set(answers)
+    assert set(answers) <= {"409", "422", "503", "default"}
+
+
+def test_schema_operation_that_takes_a_body_refuses_a_large_one() -> None:
+    assert "413" in _described(requestBody={"content": {}})
+    assert "413" not in _described()
+
+
+def test_schema_operation_with_an_idempotency_key_may_meet_its_twin() -> None:
+    answer = _described(parameters=[{"name": "Idempotency-Key", "in": "header"}])["409"]
+    assert "idempotency_in_progress" in answer["description"]

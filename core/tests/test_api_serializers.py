@@ -72,6 +72,52 @@ def test_camel_serializer_shows_camel_names_and_leaves_json_alone() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        ({"fullName": 5}, {"fullName"}),
+        ({"fullName": True}, {"fullName"}),
+        ({"fullName": "ada", "mailServer": {"hostName": 5, "port": "25"}}, {"mailServer"}),
+        ({"fullName": "ada", "spareServers": [{"hostName": "h", "port": "25"}]}, {"spareServers"}),
+        ({"fullName": "ada", "mailServer": {"hostName": "h", "port": True}}, {"mailServer"}),
+        ({"fullName": 5, "nope": 1}, {"fullName", "nope"}),
+    ],
+)
+def test_body_takes_only_the_json_type_of_a_field(data: Any, named: set[str]) -> None:
+    assert set(errors_of(Thing, data)) == named
+
+
+class Typed(CamelSerializer):
+    yes = serializers.BooleanField(required=False)
+    number = serializers.IntegerField(required=False)
+    words = serializers.ListField(child=serializers.CharField(), required=False)
+    key = serializers.UUIDField(required=False)
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        ({"yes": "true"}, "yes"),
+        ({"yes": 1}, "yes"),
+        ({"number": "5"}, "number"),
+        ({"number": False}, "number"),
+        ({"words": ["a", 5]}, "words"),
+        ({"key": 5}, "key"),
+    ],
+)
+def test_body_reads_no_type_from_another(data: Any, named: str) -> None:
+    assert set(errors_of(Typed, data)) == {named}
+
+
+def test_body_takes_a_whole_number_however_it_is_written() -> None:
+    assert valid(Typed, {"number": 5.0}).validated_data == {"number": 5}
+
+
+def test_query_is_read_from_text() -> None:
+    checked = valid(Typed, QueryDict("yes=true&number=5&words=5")).validated_data
+    assert checked == {"yes": True, "number": 5, "words": ["5"]}
+
+
 def test_camel_serializer_reads_camel_names_into_snake_case() -> None:
     checked = valid(
         Thing,

@@ -31,7 +31,7 @@ class Send(APIView):
         """201 with the state it is in: `accepted`, `queued` (the provider was away or asks to wait; tried again for a
         day) or `unknown` (it did not say whether it took the mail; never sent again, a delivery event may tell).
         Refused: 422 with the provider's words, and `emailId` names the log's entry; `suppressed` where nobody is left
-        to write to. 409 `not_configured` without a site email provider."""
+        to write to. 409 `not_configured` without a site email provider; 404 where `integrationId` names none."""
         actor = caller(request)
         given, chosen, source = wire.split(request.data)
         integration = None

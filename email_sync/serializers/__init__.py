@@ -260,8 +260,3 @@ class BulkResultShape(CamelSerializer):
     updated = serializers.IntegerField()
     unchanged = serializers.IntegerField(help_text="They were so already.")
     failed = BulkFailureShape(many=True)
-
-
-class CountShape(CamelSerializer):
-    total = serializers.IntegerField()
-    unread = serializers.IntegerField()

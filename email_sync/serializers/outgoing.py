@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rest_framework import serializers
 
 from core.api.pagination import PageParameters
 from core.api.serializers import CamelSerializer, IsoDateTimeField, wire_time
+from core.errors import InvalidInput
 from email_logs.sources import SOURCES
 from email_sync.addresses import parse_address, refuse_controls
-from email_sync.composing import OutgoingAttachment
+from email_sync.composing import OutgoingAttachment, media_type
 from email_sync.models import Alias, Bounce, Submission, SubmissionStage
 from email_sync.records import Address
 from email_sync.services.aliases import MAX_ALIASES
@@ -75,6 +78,15 @@ def alias(row: Alias) -> dict[str, Any]:
 # --- in -----------------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _where_it_stands() -> Iterator[None]:
+    """What is refused inside is named by its place in the body, in whichever list it lies."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise serializers.ValidationError([words for found in error.fields.values() for words in found]) from error
+
+
 class AttachmentBody(CamelSerializer):
     """A file that comes with the request, or a document of the workspace."""
 
@@ -82,6 +94,15 @@ class AttachmentBody(CamelSerializer):
     file_name = serializers.CharField(max_length=255, required=False)
     content_type = serializers.CharField(max_length=255, required=False, help_text="Default: application/octet-stream.")
     content_base64 = serializers.CharField(trim_whitespace=False, required=False)
+
+    def validate_file_name(self, value: str) -> str:
+        with _where_it_stands():
+            refuse_controls(value, "fileName")
+        return value
+
+    def validate_content_type(self, value: str) -> str:
+        with _where_it_stands():
+            return media_type(value)
 
     def validate_content_base64(self, value: str) -> bytes:
         try:
@@ -180,10 +201,12 @@ class AliasBody(CamelSerializer):
     name = serializers.CharField(max_length=200, default="", allow_blank=True)
 
     def validate_email(self, value: str) -> str:
-        return parse_address(value, "email").email
+        with _where_it_stands():
+            return parse_address(value, "email").email
 
     def validate_name(self, value: str) -> str:
-        refuse_controls(value, "name")
+        with _where_it_stands():
+            refuse_controls(value, "name")
         return value
 
 

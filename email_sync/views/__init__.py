@@ -46,7 +46,7 @@ class Inbox(APIView):
     )
     def get(self, request: Request) -> Response:
         """Newest first. `q` knows words, "phrases", -not, from: to: cc: subject: before: after: has:attachment
-        is:unread is:starred in:."""
+        is:unread is:starred in:. 404 where `connectionId` is no mailbox of the caller's."""
         query = valid(serializers.InboxParameters, request.query_params).query()
         token = caller(request)
         page = reading.inbox(user=token.user, workspace=token.workspace, query=query)
@@ -167,6 +167,7 @@ class Sync(APIView):
     """Sync all the caller's mailboxes."""
 
     @extend_schema(operation_id="email_sync", request=None, responses={202: RunsShape})
+    @idempotent
     def post(self, request: Request) -> Response:
         """202 with a run for each; one already under way is given back, not doubled."""
         own = Connection.objects.of(user=caller(request).user, workspace=caller(request).workspace).connected()

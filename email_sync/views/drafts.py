@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core.api.pagination import paged_query, paged_shape, paginate, read_page
+from core.api.pagination import PageParameters, paged_query, paged_shape, paginate, read_page
 from core.api.serializers import valid
 from email_sync.models import Message
 from email_sync.serializers import drafts as wire
@@ -25,7 +25,7 @@ def _own(request: Request, draft_id: str) -> Message:
 class DraftList(APIView):
     """The caller's drafts."""
 
-    @extend_schema(operation_id="email_drafts", responses=paged_shape(wire.DraftShape))
+    @extend_schema(operation_id="email_drafts", parameters=[PageParameters], responses=paged_shape(wire.DraftShape))
     def get(self, request: Request) -> Response:
         """Newest first, those made elsewhere among them."""
         paging = read_page(request.query_params)
@@ -35,7 +35,9 @@ class DraftList(APIView):
     @extend_schema(operation_id="email_draft_create", request=wire.DraftBody, responses={201: wire.DraftShape})
     @idempotent
     def post(self, request: Request) -> Response:
-        """201 with its `state`: `saved` where the provider has it, `pending` where it was away; it follows."""
+        """201 with its `state`: `saved` where the provider has it, `pending` where it was away; it follows.
+        404 where a named mailbox or mail is not the caller's, 409 without a mailbox, 422 of a document that is not
+        ready."""
         body = valid(wire.DraftBody, request.data)
         message = drafts.create(
             user=caller(request).user,

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core.api.pagination import paged_query, paged_shape, paginate, read_page
+from core.api.pagination import PageParameters, paged_query, paged_shape, paginate, read_page
 from core.api.serializers import valid
 from email_sync.models import Alias, Submission
 from email_sync.serializers import outgoing as wire
@@ -29,7 +29,8 @@ class Send(APIView):
     @idempotent
     def post(self, request: Request) -> Response:
         """201 with the state it is in: `sent`, `scheduled` (`sendAt`, `undoSeconds`), `sending` (the provider was away;
-        tried again) or `unconfirmed` (it did not answer; Sent will tell). Refused at once: 422 with its words."""
+        tried again) or `unconfirmed` (it did not answer; Sent will tell). Refused at once: 422 with its words.
+        404 where a named mailbox or mail is not the caller's, 409 without a mailbox."""
         letter = valid(wire.SendBody, request.data).letter(request.headers.get("Idempotency-Key", ""))
         sent = sending.send(
             user=caller(request).user, workspace=caller(request).workspace, letter=letter, by=caller(request).user
@@ -47,7 +48,8 @@ class SubmissionList(APIView):
         responses=paged_shape(wire.SubmissionShape),
     )
     def get(self, request: Request) -> Response:
-        """Newest first; `status=scheduled` is what still waits for its time."""
+        """Newest first; `status=scheduled` is what still waits for its time. 404 where `connectionId` is no mailbox
+        of the caller's."""
         query = valid(wire.SubmissionParameters, request.query_params)
         rows = outbox.of(user=caller(request).user, workspace=caller(request).workspace, **query.filters())
         paging = query.page_query()
@@ -77,7 +79,7 @@ def _own(request: Request, submission_id: str) -> Submission:
 class AliasList(APIView):
     """The addresses the caller may send as."""
 
-    @extend_schema(operation_id="email_aliases", responses=paged_shape(wire.AliasShape))
+    @extend_schema(operation_id="email_aliases", parameters=[PageParameters], responses=paged_shape(wire.AliasShape))
     def get(self, request: Request) -> Response:
         """Of all mailboxes, each mailbox's own first. Asked of the provider once a day."""
         own = Connection.objects.of(user=caller(request).user, workspace=caller(request).workspace).connected()

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core.api.pagination import Page, paged_query, paged_shape, paginate, read_page
+from core.api.pagination import Page, PageParameters, paged_query, paged_shape, paginate, read_page
 from core.errors import InvalidInput
 from email_sync import tasks
 from email_sync.models import MailTransfer, TransferKind
@@ -53,7 +53,7 @@ class StartExport(APIView):
 class Exports(APIView):
     """The caller's exports."""
 
-    @extend_schema(operation_id="email_exports", responses=paged_shape(wire.ExportShape))
+    @extend_schema(operation_id="email_exports", parameters=[PageParameters], responses=paged_shape(wire.ExportShape))
     def get(self, request: Request) -> Response:
         """Newest first."""
         page = _listed(request, TransferKind.EXPORT)
@@ -131,7 +131,7 @@ def _reader(request: Request) -> Callable[[int], bytes]:
 class Imports(APIView):
     """The caller's imports."""
 
-    @extend_schema(operation_id="email_imports", responses=paged_shape(wire.ImportShape))
+    @extend_schema(operation_id="email_imports", parameters=[PageParameters], responses=paged_shape(wire.ImportShape))
     def get(self, request: Request) -> Response:
         """Newest first."""
         page = _listed(request, TransferKind.IMPORT)

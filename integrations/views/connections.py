@@ -65,7 +65,8 @@ class Authorize(APIView):
     )
     def get(self, request: Request, provider: str) -> HttpResponseBase:
         """With `Accept: application/json` the consent URL, else a redirect there; then the browser gets a cookie that
-        the callback must bring back. `connectionId` re-authorises that connection."""
+        the callback must bring back. `connectionId` re-authorises that connection. 409 `not_configured` where this
+        server has no client at the provider, 422 of a provider without consent."""
         asked = valid(serializers.AuthorizeParameters, request.query_params)
         started = oauth_flow.begin(
             user=caller(request).user,
@@ -253,7 +254,7 @@ class Refresh(APIView):
 
     @extend_schema(operation_id="connection_refresh", request=None, responses=serializers.ConnectionStatusShape)
     def post(self, request: Request, connection_id: str) -> Response:
-        """200 with the status; 409 `needs_reauth` where the grant is dead."""
+        """200 with the status; 409 `needs_reauth` where the grant is dead, 422 where a password is the log-in."""
         connection = _connection(request, connection_id)
         tokens.access_token(connection, force=True)
         connection.refresh_from_db()

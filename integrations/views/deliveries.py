@@ -58,7 +58,8 @@ class ReplayRange(APIView):
     @idempotent
     def post(self, request: Request, integration_id: str) -> Response:
         """All that were made from `from` until before `to` and have ended, oldest first; `status` and `type` narrow it.
-        What is still on its way is left alone. Too many for once: go on from `nextFrom`."""
+        What is still on its way is left alone. Too many for once: go on from `nextFrom`. 409 where the integration is
+        disabled."""
         only = valid(shapes.ReplayBody, request.data).only()
         row = find(request, integration_id)
         again = delivery_log.replay_range(integration=row, only=only, by=caller(request).user)

@@ -58,7 +58,7 @@ class Push(APIView):
     throttle_classes = (AddressThrottle,)
     content_negotiation_class = AnyAccept
     parser_classes = (Notifications,)
-    bells: ClassVar[Doorbells[Any]]
+    bells: ClassVar[Doorbells]
     lifecycle: ClassVar[bool] = False
 
     def post(self, request: Request, provider: str) -> HttpResponse:
