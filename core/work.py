@@ -8,15 +8,19 @@ database's own clock, so workers with a wrong clock cannot steal or keep a lease
 
 from __future__ import annotations
 
+import math
 import random
 from datetime import timedelta
 from typing import Any, Self
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from core.errors import LeaseLost
+from core.errors import HubError, LeaseLost
+from core.redaction import clean_words
+
+MAX_WAIT_SECONDS = 24 * 3600.0
 
 
 class WorkStatus(models.TextChoices):
@@ -41,24 +45,27 @@ class WorkQuerySet(models.QuerySet[Any]):
             | Q(status=WorkStatus.RUNNING, lease_until__lt=Now())
         )
 
+    def to_ring(self, limit: int = 100) -> list[object]:
+        """Ids of what is due: waiting, or left by a worker that died. What has waited longest comes first."""
+        return list(self.due().order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
+
     def claim(self, pk: object, *, lease_seconds: float, **columns: object) -> Any | None:
         """Take one due row: one conditional UPDATE that raises the fence and sets `columns`. None where another worker
         has it."""
-        taken = (
-            self.filter(pk=pk)
-            .due()
-            .update(
-                status=WorkStatus.RUNNING,
-                fence=F("fence") + 1,
-                attempts=F("attempts") + 1,
-                lease_until=Now() + timedelta(seconds=lease_seconds),
-                started_at=models.functions.Coalesce("started_at", Now()),
-                **columns,
+        with transaction.atomic(savepoint=False):  # nobody else takes it before our fence is read
+            taken = (
+                self.filter(pk=pk)
+                .due()
+                .update(
+                    status=WorkStatus.RUNNING,
+                    fence=F("fence") + 1,
+                    attempts=F("attempts") + 1,
+                    lease_until=Now() + timedelta(seconds=lease_seconds),
+                    started_at=models.functions.Coalesce("started_at", Now()),
+                    **columns,
+                )
             )
-        )
-        if not taken:
-            return None
-        return self.get(pk=pk)
+            return self.get(pk=pk) if taken else None
 
 
 class WorkRow(models.Model):
@@ -118,3 +125,15 @@ def backoff_seconds(attempts: int, *, base: float = 5.0, cap: float = 3600.0) ->
     """Exponential back-off with full jitter on the upper half: 5, 10, 20 … s, at most an hour."""
     step: float = min(cap, base * 2.0 ** min(max(0, attempts - 1), 60))
     return step / 2 + random.random() * step / 2  # noqa: S311 - jitter, not a secret
+
+
+def sane_wait(asked: float) -> float:
+    """What a provider asked for, within reason: a second to a day; a day where it makes no sense."""
+    return MAX_WAIT_SECONDS if math.isnan(asked) else max(1.0, min(asked, MAX_WAIT_SECONDS))
+
+
+def words_of(error: Exception, what: str) -> tuple[str, str]:
+    """Code and message of what ended an attempt at `what` ("The sync"), as its row keeps them for people."""
+    if isinstance(error, HubError):
+        return error.code[:64], clean_words(error.message)
+    return "internal_error", f"{what} broke; the log says where. It is tried again."

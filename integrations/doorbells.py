@@ -12,13 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from core.errors import HubError, UnsupportedOperation
-
-Account = TypeVar("Account")
-"""What a provider needs to reach an account of this kind of sync."""
+from integrations.accounts import ProviderAccount
 
 
 class KnockRefused(HubError):
@@ -78,7 +76,7 @@ class Knock:
     secret: str = field(default="", repr=False)
 
 
-class Doorbell(ABC, Generic[Account]):
+class Doorbell(ABC):
     """Subscriptions of one provider, for the account it is made with."""
 
     key: ClassVar[str]
@@ -99,7 +97,7 @@ class Doorbell(ABC, Generic[Account]):
     renew_after_seconds: ClassVar[float]
     """How long after it was made or renewed that is done again, well before it ends."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: ProviderAccount) -> None:
         self.account = account
 
     @classmethod

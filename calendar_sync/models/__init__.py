@@ -194,7 +194,7 @@ class CalendarEvent(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.title or str(self.pk)
+        return self.title or "(no title)"
 
 
 class Attendee(models.Model):

@@ -12,34 +12,21 @@ import uuid
 from collections.abc import Mapping
 from datetime import timedelta
 
-from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from calendar_sync.models import Calendar, CalendarChannel
-from calendar_sync.providers.base import CalendarAccount
 from calendar_sync.providers.doorbells import CALENDAR_DOORBELLS
-from calendar_sync.services.accounts import options_of, with_account
+from calendar_sync.services.accounts import ACCOUNTS
 from integrations.models import Connection, SyncRun
 from integrations.services.doorbells import LEASE_SECONDS, Doorbells
 
-
-def _told(provider: str) -> Mapping[str, object]:
-    return settings.CALENDAR_PROVIDER_SETTINGS.get(provider, {})
-
-
-def _account(connection: Connection, access_token: str) -> CalendarAccount:
-    return CalendarAccount(connection.account_email, access_token, options_of(connection))
-
-
-BELLS: Doorbells[CalendarAccount] = Doorbells(
+BELLS = Doorbells(
     sync_type="calendar",
     registry=CALENDAR_DOORBELLS,
     rows=CalendarChannel,
     route="calendar-push",
-    told=_told,
-    with_account=with_account,
-    account=_account,
+    accounts=ACCOUNTS,
 )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -58,14 +56,6 @@ class EmailLogTable(models.Model):
         return self.name
 
 
-class EmailLogEntryQuerySet(WorkspaceQuerySet["EmailLogEntry"]):
-    """Set rules: what a word of `Status` means."""
-
-    def with_status(self, word: str) -> Self:
-        """Entries that show this word of the document."""
-        return self.filter(state__in=STATUS_WORDS[word])
-
-
 class EmailLogEntry(models.Model):
     """One outbound mail. Written before it leaves; at most one update until its provider has answered, and one more
     for each event that moves it forward."""
@@ -97,7 +87,7 @@ class EmailLogEntry(models.Model):
     """Which transaction wrote the row last, for those who follow (as `integrations.models.Event`); every update of
     `state` sets it anew."""
 
-    objects = EmailLogEntryQuerySet.as_manager()
+    objects = WorkspaceQuerySet["EmailLogEntry"].as_manager()
 
     class Meta:
         verbose_name = "logged email"

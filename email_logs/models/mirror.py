@@ -3,29 +3,17 @@ where it is."""
 
 from __future__ import annotations
 
-from typing import Self
-
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from core.ids import uuid7
-from core.work import WorkQuerySet, WorkRow, WorkStatus
+from integrations.models.integration_run import IntegrationRun
 
 
-class EmailLogMirrorQuerySet(WorkQuerySet):
-    """Set rules: which could begin again."""
+class EmailLogMirror(IntegrationRun):
+    """`done` and `total` are those of the last run. One that broke off goes on where it was: a place is committed once
+    its rows are written there."""
 
-    def resting(self) -> Self:
-        """Not under way."""
-        return self.filter(status__in=(WorkStatus.DONE, WorkStatus.FAILED))
-
-
-class EmailLogMirror(WorkRow):
-    """Its runs follow one another: `run` counts them, `done` and `total` are those of the last one. A run that broke
-    off goes on where it was: a place is committed once its rows are written there."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     integration = models.OneToOneField(
         "integrations.Integration", on_delete=models.CASCADE, related_name="email_log_mirror"
     )
@@ -35,25 +23,15 @@ class EmailLogMirror(WorkRow):
     """Its columns were looked at since it last refused something."""
     places = models.JSONField(default=dict)
     """Log table's id → [transaction, entry id] of the last change that is mirrored (`services.following`)."""
-    run = models.PositiveIntegerField(default=1)
-    trigger = models.CharField(max_length=20)
-    """What began the run: "schedule" or "manual"."""
     done = models.PositiveBigIntegerField(default=0)
     """Rows written by the run so far."""
     total = models.PositiveBigIntegerField(default=0)
     """Rows it had to write when it began or went on, those done included; no less than `done`."""
     written = models.PositiveBigIntegerField(default=0)
     """Rows written to the target in all; one that changed later counts again."""
-    failures = models.PositiveIntegerField(default=0)
-    """Runs in a row that failed."""
-    error_at = models.DateTimeField(null=True, blank=True)
-    """Of `error_code` and `error_message`."""
     last_mirrored_at = models.DateTimeField(null=True, blank=True)
     """When a run last came to its end: the target then was what the log was."""
     next_mirror_at = models.DateTimeField(db_default=Now())
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    objects = EmailLogMirrorQuerySet.as_manager()  # type: ignore[misc]  # more than WorkRow's
 
     class Meta:
         verbose_name = "mirror of the email log"

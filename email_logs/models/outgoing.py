@@ -62,3 +62,6 @@ class OutgoingEmail(WorkRow):
             models.Index(fields=("lease_until",), condition=Q(status="running"), name="outgoingemail_leases"),
             models.Index(fields=("finished_at",), condition=Q(status__in=("done", "failed")), name="outgoingemail_old"),
         )
+
+    def __str__(self) -> str:
+        return f"Mail of {self.created_at:%Y-%m-%d %H:%M}"

@@ -8,10 +8,9 @@ over itself, and leaves no hole. Mail of users' own mailboxes is theirs and is n
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import cache
 from typing import Any, cast
@@ -21,46 +20,25 @@ from django.db.models import F, Q
 from django.db.models.functions import Greatest, Now
 
 from core.api.serializers import wire_time
-from core.errors import (
-    CredentialsRejected,
-    HubError,
-    LeaseLost,
-    NotConfigured,
-    ProviderRateLimited,
-    ProviderRejected,
-    UnsupportedOperation,
-)
-from core.http import clean_words
-from core.work import WorkStatus, backoff_seconds
+from core.errors import NotConfigured, UnsupportedOperation
+from core.work import WorkStatus
 from email_logs import columns
 from email_logs.models import EmailLogEntry, EmailLogMirror, EmailLogTable
-from email_logs.models.mirror import EmailLogMirrorQuerySet
 from email_logs.services import following
 from email_logs.services.following import START, Place
 from integrations.models import Integration
 from integrations.providers import INTEGRATION_PROVIDERS
 from integrations.providers.base import LOGS
 from integrations.records import LogTarget
-from integrations.services import integration_health, integration_use
-from integrations.services.integration_use import Disabled
+from integrations.services import integration_use
+from integrations.services.integration_runs import LEASE_SECONDS, MANUAL, SCHEDULE, Changed, IntegrationRuns
 from integrations.services.integrations import provider_of
-from integrations.services.sync_runs import Crashing, sane_wait
-
-logger = logging.getLogger("patchbay.sync")
 
 KEY = "Log ID"
-LEASE_SECONDS = 60.0
-SLICE_SECONDS = 40.0
 INTERVAL = timedelta(minutes=5)
 """Between looks at what changed: changes that come one by one are written together."""
-MAX_ATTEMPTS = 6
-"""Attempts without a committed handful between them before a run has failed."""
-LONGEST_PAUSE = 6 * 3600
-"""Seconds between runs that fail one after another."""
 COUNTED_AT_MOST = 100_000
-LASTING = (ProviderRejected, NotConfigured, UnsupportedOperation, Crashing)
-"""Another attempt would not help."""
-SCHEDULE, MANUAL = "schedule", "manual"
+FRESH = {"done": 0, "total": 0}
 
 
 def row_of(entry: EmailLogEntry) -> dict[str, Any]:
@@ -97,7 +75,7 @@ def start(*, integration: Integration, trigger: str = MANUAL) -> EmailLogMirror:
         mirror, created = EmailLogMirror.objects.get_or_create(integration=integration, defaults={"trigger": trigger})
         if not created:
             one = EmailLogMirror.objects.filter(pk=mirror.pk)
-            _begin(one, trigger)
+            one.begin(trigger, **FRESH)
             one.filter(status=WorkStatus.QUEUED).update(next_attempt_at=Now())
     mirror.refresh_from_db()
     return mirror
@@ -118,7 +96,7 @@ def start_due() -> None:
     due = EmailLogMirror.objects.filter(mended | Q(next_mirror_at__lte=Now()), integration__in=named)
     behind = [mirror.pk for mirror in due.resting().select_related("integration") if _is_behind(mirror)]
     if behind:
-        _begin(EmailLogMirror.objects.filter(pk__in=behind), SCHEDULE)
+        EmailLogMirror.objects.filter(pk__in=behind).begin(SCHEDULE, **FRESH)
 
 
 def table_named(integration: Integration) -> str:
@@ -134,46 +112,7 @@ def _is_behind(mirror: EmailLogMirror) -> bool:
     return any(_after(mirror, table).exists() for table in _tables(mirror.integration))
 
 
-def _begin(rows: EmailLogMirrorQuerySet, trigger: str) -> None:
-    rows.resting().update(
-        status=WorkStatus.QUEUED,
-        trigger=trigger,
-        run=F("run") + 1,
-        attempts=0,
-        next_attempt_at=Now(),
-        started_at=None,
-        finished_at=None,
-        done=0,
-        total=0,
-    )
-
-
-def due(limit: int = 100) -> list[object]:
-    """Work to ring: waiting, or left by a worker that died."""
-    return list(EmailLogMirror.objects.due().order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
-
-
 # --- working ------------------------------------------------------------------------------------------------------
-
-
-def work(mirror_id: object, *, seconds: float = SLICE_SECONDS) -> bool:
-    """One slice. True where there is more to do at once. Never raises for a provider."""
-    mirror: EmailLogMirror | None = EmailLogMirror.objects.claim(mirror_id, lease_seconds=LEASE_SECONDS)
-    if mirror is None:
-        return False
-    integration = Integration.objects.select_related("workspace").get(pk=mirror.integration_id)
-    try:
-        if mirror.attempts > MAX_ATTEMPTS:  # no attempt ended by itself: each took its worker along
-            raise Crashing
-        return _mirror(mirror, integration, time.monotonic() + seconds)
-    except LeaseLost:
-        logger.info("mirror %s was taken over by another worker", mirror.pk)
-    except (HubError, OSError) as error:
-        _after_error(mirror, integration, error)
-    except Exception as error:
-        logger.exception("mirror %s broke", mirror.pk)
-        _after_error(mirror, integration, error)
-    return False
 
 
 def _mirror(mirror: EmailLogMirror, integration: Integration, deadline: float) -> bool:
@@ -185,10 +124,7 @@ def _mirror(mirror: EmailLogMirror, integration: Integration, deadline: float) -
         target.write_log([row_of(row) for row in rows], key=KEY)
         _commit(mirror, integration, table, rows)
         if time.monotonic() >= deadline:
-            mirror.retry(after_seconds=0, attempts=0, error_at=None)
             return True
-    mirror.finish(last_mirrored_at=Now(), next_mirror_at=Now() + INTERVAL, failures=0, error_at=None)
-    integration_health.works(integration)
     return False
 
 
@@ -262,38 +198,13 @@ def _commit(
     mirror.places = places
 
 
-# --- when it does not work ----------------------------------------------------------------------------------------
-
-
-class Changed(Disabled):
-    """Somebody switched the integration off or set it up otherwise meanwhile: the next slice looks anew."""
-
-
-def _after_error(mirror: EmailLogMirror, integration: Integration, error: Exception) -> None:
-    """The error carries the decision (DESIGN 3). A worker that lost its lease decides nothing."""
-    code, message = "internal_error", "The mirror broke; the log says where. It is tried again."
-    if isinstance(error, HubError):
-        code, message = error.code[:64], clean_words(error.message)
-    try:
-        _decide(mirror, error, code, message)
-    except LeaseLost:
-        logger.info("mirror %s was taken over by another worker", mirror.pk)
-        return
-    if isinstance(error, CredentialsRejected):
-        integration_health.refused(integration, error)
-
-
-def _decide(mirror: EmailLogMirror, error: Exception, code: str, message: str) -> None:
-    said: Mapping[str, Any] = {"code": code, "message": message, "error_at": Now()}
-    if isinstance(error, Changed):
-        mirror.retry(after_seconds=0, attempts=0)
-    elif isinstance(error, ProviderRateLimited):  # also the month's calls that are used up: parked, and why
-        wait, attempts = sane_wait(error.retry_after), Greatest(F("attempts") - 1, 0)
-        mirror.retry(after_seconds=wait, attempts=attempts, **said)
-    elif isinstance(error, Disabled):  # it goes on as soon as it is on again
-        mirror.fail(next_mirror_at=Now(), **said)
-    elif not isinstance(error, LASTING) and mirror.attempts < MAX_ATTEMPTS:
-        mirror.retry(after_seconds=backoff_seconds(mirror.attempts), **said)
-    else:
-        wait = backoff_seconds(mirror.failures + 1, base=INTERVAL.total_seconds(), cap=LONGEST_PAUSE)
-        mirror.fail(checked=False, failures=F("failures") + 1, next_mirror_at=Now() + timedelta(seconds=wait), **said)
+RUNS = IntegrationRuns(
+    rows=EmailLogMirror,
+    what="The mirror",
+    slice=_mirror,
+    pause_seconds=INTERVAL.total_seconds,
+    last_at="last_mirrored_at",
+    next_at="next_mirror_at",
+    after_failure={"checked": False},
+)
+due, work = RUNS.due, RUNS.work

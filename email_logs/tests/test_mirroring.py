@@ -204,7 +204,7 @@ def test_worker_that_lost_its_lease_moves_no_place(simulator: Simulator, owner: 
     assert first is not None
     assert not mirroring.work(pk)
     before = EmailLogMirror.objects.get()
-    mirroring._after_error(first, first.integration, RuntimeError("slow"))
+    mirroring.RUNS.after_error(first, first.integration, RuntimeError("slow"))
     assert EmailLogMirror.objects.get().status == before.status == "done"
 
 

@@ -9,35 +9,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping
 
-from django.conf import settings
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from email_sync.models import PushChannel
 from email_sync.providers import MAIL_PROVIDERS
-from email_sync.providers.base import MailAccount
 from email_sync.providers.doorbells import MAIL_DOORBELLS
-from email_sync.services.accounts import options_of, with_account
+from email_sync.services.accounts import ACCOUNTS
 from integrations.models import Connection, SyncRun
 from integrations.services.doorbells import Doorbells
 
-
-def _told(provider: str) -> Mapping[str, object]:
-    return settings.MAIL_PROVIDER_SETTINGS.get(provider, {})
-
-
-def _account(connection: Connection, access_token: str) -> MailAccount:
-    return MailAccount(connection.account_email, access_token, options_of(connection))
-
-
-BELLS: Doorbells[MailAccount] = Doorbells(
+BELLS = Doorbells(
     sync_type="email",
     registry=MAIL_DOORBELLS,
     rows=PushChannel,
     route="email-push",
-    told=_told,
-    with_account=with_account,
-    account=_account,
+    accounts=ACCOUNTS,
 )
 
 

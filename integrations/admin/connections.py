@@ -95,7 +95,8 @@ class ConnectionAdmin(Connecting):
     )  # fmt: skip
 
     list_before_template = "integrations/console/connections_head.html"
-    change_form_before_template = "integrations/console/connection.html"
+    change_form_outer_before_template = "integrations/console/connection.html"
+    """Outside the page's own form: a form within a form is none."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """With the ways to connect; whoever connects, connects an account of their own."""
@@ -219,9 +220,10 @@ class ConnectionAdmin(Connecting):
         submit="Disconnect",
     )
     def disconnect(self, request: HttpRequest, obj: Connection, form: BaseDialogForm) -> str:
-        purge = disconnecting.disconnect(obj, purge=form.cleaned_data["purge"], by=by(request))
-        ring_purges([purge] if purge else [])
-        also = ", and what was synced is being deleted" if purge else ""
+        wanted = form.cleaned_data["purge"]
+        left = disconnecting.disconnect(obj, purge=wanted, by=by(request))
+        ring_purges([left] if left else [])
+        also = f", and what was synced is {'being deleted' if left else 'deleted'}" if wanted else ""
         return f"{obj.account_email} is disconnected{also}."
 
 

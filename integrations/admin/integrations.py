@@ -29,12 +29,12 @@ from integrations import tasks
 from integrations.admin.looks import HEALTH_COLOURS, HEALTH_NEXT, HEALTH_WORDS, ago
 from integrations.admin.setting_up import SettingUp, secret_names
 from integrations.admin.using import Using, works_of
-from integrations.models import Health, Integration, Subscription
+from integrations.models import Health, Integration, IntegrationCheck, Subscription
 from integrations.models.event import SUBSCRIBABLE
 from integrations.providers import INTEGRATION_PROVIDERS
 from integrations.providers.base import EMAIL, EVENTS, EVENTS_FIELD
 from integrations.serializers.integrations import hook_url
-from integrations.services import delivery_log, integration_use, integrations, notices
+from integrations.services import delivery_log, integration_health, integration_use, integrations, notices
 from integrations.services.integrations import provider_of, shown_config
 from workspaces.admin.forms import Moment
 from workspaces.admin.looks import ReadOnlyAdmin, by
@@ -76,7 +76,7 @@ class IntegrationAdmin(SettingUp, Using, ReadOnlyAdmin):
     change_form_outer_before_template = "integrations/console/buttons.html"
     readonly_fields = (
         "vendor", "on_words", "site", "health_words", "what_next", "said", "checked_at", "failing_for", "settings",
-        "secrets", "hook_address", "subscribed", "endpoint", "deliveries", "work", "incidents", "created_at",
+        "secrets", "hook_address", "subscribed", "endpoint", "deliveries", "work", "incidents", "checks", "created_at",
         "updated_at",
     )  # fmt: skip
 
@@ -103,7 +103,7 @@ class IntegrationAdmin(SettingUp, Using, ReadOnlyAdmin):
             sets.append(("What it is told of", {"fields": ("subscribed", "endpoint", "deliveries")}))
         if any(action.queued for action in kind.actions):
             sets.append(("Work in the background", {"fields": ("work",)}))
-        sets.append(("What happened", {"fields": ("incidents", "created_at", "updated_at")}))
+        sets.append(("What happened", {"fields": ("incidents", "checks", "created_at", "updated_at")}))
         return sets
 
     def hidden_actions(self, obj: Integration) -> frozenset[str]:
@@ -226,6 +226,11 @@ class IntegrationAdmin(SettingUp, Using, ReadOnlyAdmin):
     def incidents(self, row: Integration) -> SafeString:
         told = [(notice, notice.status == WorkStatus.DONE) for notice in notices.told(row)]
         return render_to_string("integrations/console/incidents.html", {"notices": told})
+
+    @display(description="checks")
+    def checks(self, row: Integration) -> SafeString:
+        found = integration_health.checks(row)
+        return render_to_string("integrations/console/checks.html", {"checks": found, "kept": IntegrationCheck.KEPT})
 
     # What may be done
 

@@ -22,6 +22,7 @@ from core.crypto import SealedJSONField
 from core.holder import MAX_NAME
 from core.ids import uuid7
 from core.work import ACTIVE, WorkQuerySet, WorkRow
+from integrations.models.check import IntegrationCheck as IntegrationCheck
 from integrations.models.contact_sync import ContactSync as ContactSync
 from integrations.models.delivery import Delivery as Delivery
 from integrations.models.delivery import DeliveryAttempt as DeliveryAttempt
@@ -151,14 +152,16 @@ class Connection(models.Model):
         return ConnectionStatus.ERROR if self.last_error_code else ConnectionStatus.ACTIVE
 
     def note_error(self, *, code: str, message: str, needs_reauth: bool = False) -> bool:
-        """Show what went wrong, in the provider's own words. True where the grant is dead only since now."""
+        """Show what went wrong, in the provider's own words. True where the grant is dead only since now; whoever comes
+        upon one that is dead knows no more than that, and the words of the first stay."""
         columns: dict[str, object] = {
             "last_error_code": code,
             "last_error_message": message,
             "last_error_at": timezone.now(),
         }
         first = needs_reauth and self._set({"needs_reauth": True}, needs_reauth=False)
-        self._set(columns)
+        if first or not needs_reauth:
+            self._set(columns)
         return first
 
     def note_success(self) -> bool:

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from core.ids import uuid7
-from core.work import WorkQuerySet, WorkRow, WorkStatus
+from integrations.models.integration_run import IntegrationRun
 
 
-class ContactSyncQuerySet(WorkQuerySet):
-    """Set rules: which could begin again."""
+class ContactSync(IntegrationRun):
+    """The counters are those of the last run. One that broke off goes on where it was: the cursor is committed with the
+    matches of its page."""
 
-    def resting(self) -> Self:
-        """Not under way."""
-        return self.filter(status__in=(WorkStatus.DONE, WorkStatus.FAILED))
-
-
-class ContactSync(WorkRow):
-    """Its runs follow one another: `run` counts them, the counters are those of the last one. A run that broke off goes
-    on where it was: the cursor is committed with the matches of its page."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     integration = models.OneToOneField(
         "integrations.Integration", on_delete=models.CASCADE, related_name="contact_sync"
     )
@@ -35,9 +23,6 @@ class ContactSync(WorkRow):
     """The provider's own (`records.CrmPage.cursor`)."""
     midway = models.BooleanField(default=False)
     """The last page was not the last one of its run."""
-    run = models.PositiveIntegerField(default=1)
-    trigger = models.CharField(max_length=20)
-    """What began the run: "schedule" or "manual"."""
     done = models.PositiveIntegerField(default=0)
     """Records of the run so far."""
     total = models.PositiveIntegerField(default=0)
@@ -47,16 +32,9 @@ class ContactSync(WorkRow):
     removed = models.PositiveIntegerField(default=0)
     skipped = models.JSONField(default=dict)
     """Why names of the run's records became no match → how many."""
-    failures = models.PositiveIntegerField(default=0)
-    """Runs in a row that failed."""
-    error_at = models.DateTimeField(null=True, blank=True)
-    """Of `error_code` and `error_message`."""
     last_synced_at = models.DateTimeField(null=True, blank=True)
     """When a run last came to its end."""
     next_sync_at = models.DateTimeField(db_default=Now())
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    objects = ContactSyncQuerySet.as_manager()  # type: ignore[misc]  # more than WorkRow's
 
     class Meta:
         indexes = (

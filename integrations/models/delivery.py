@@ -117,7 +117,7 @@ class Delivery(WorkRow):
         )
 
     def __str__(self) -> str:
-        return f"{self.event_type} ({self.message_id})"
+        return f"{self.event_type}, {self.created_at:%Y-%m-%d %H:%M}"
 
     @property
     def message_id(self) -> str:

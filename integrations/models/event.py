@@ -76,4 +76,4 @@ class Event(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.type} ({self.pk})"
+        return f"{self.type}, {self.created_at:%Y-%m-%d %H:%M}"

@@ -125,7 +125,7 @@ class Integration(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.type})"
+        return self.name
 
     @property
     def secrets(self) -> Mapping[str, Any]:

@@ -3,6 +3,8 @@ common. Which account or part of it a row is about, each app adds."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.db.models.functions import Now
 
@@ -39,6 +41,8 @@ class PushRow(models.Model):
     """When it ends if nobody renews it."""
     next_attempt_at = models.DateTimeField(db_default=Now())
     """When it is set up or renewed next. Moved ahead by whoever takes that on, so that one worker does."""
+    fence = models.PositiveBigIntegerField(db_default=0)
+    """How often it was taken on. Whoever took it on writes only while nobody has since (`held`)."""
     failures = models.PositiveIntegerField(default=0)
     """Attempts that failed since the last that did not."""
     last_notified_at = models.DateTimeField(null=True, blank=True)
@@ -54,3 +58,7 @@ class PushRow(models.Model):
     def about(self) -> str:
         """The part of the account it is about, in the provider's words; "" for all of it."""
         return ""
+
+    def held(self) -> models.QuerySet[Any]:
+        """This row, as long as nobody has taken it on since it was read."""
+        return type(self)._default_manager.filter(pk=self.pk, fence=self.fence)

@@ -8,11 +8,9 @@ page costs the same number of queries however many records it has.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
 from functools import cache
 from typing import cast
 
@@ -21,37 +19,19 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Greatest, Now
 
-from core.errors import (
-    CredentialsRejected,
-    HubError,
-    LeaseLost,
-    NotConfigured,
-    ProviderRateLimited,
-    ProviderRejected,
-    UnsupportedOperation,
-)
-from core.http import clean_words
-from core.work import WorkStatus, backoff_seconds
+from core.errors import UnsupportedOperation
+from core.work import WorkStatus
 from entities.services import followed
 from integrations.models import ContactSync, Integration
-from integrations.models.contact_sync import ContactSyncQuerySet
+from integrations.models.integration_run import IntegrationRunQuerySet
 from integrations.providers import INTEGRATION_PROVIDERS
 from integrations.providers.base import CONTACTS
 from integrations.records import CrmPage, CrmRecord, CrmSource
-from integrations.services import integration_health, integration_use
+from integrations.services import integration_use
+from integrations.services.integration_runs import LEASE_SECONDS, MANUAL, SCHEDULE, IntegrationRuns
 from integrations.services.integration_use import Disabled
-from integrations.services.sync_runs import Crashing, sane_wait
-
-logger = logging.getLogger("patchbay.sync")
 
 ACTION = "sync_contacts"
-LEASE_SECONDS = 60.0
-SLICE_SECONDS = 40.0
-MAX_ATTEMPTS = 6
-"""Attempts without a committed page between them before a run has failed."""
-LONGEST_PAUSE = 6 * 3600
-"""Seconds between runs that fail one after another."""
-SCHEDULE, MANUAL = "schedule", "manual"
 
 
 @cache
@@ -92,76 +72,34 @@ def start_due() -> None:
         _begin(ContactSync.objects.filter(pk__in=ids), SCHEDULE)
 
 
-def _begin(rows: ContactSyncQuerySet, trigger: str) -> None:
+def _begin(rows: IntegrationRunQuerySet, trigger: str) -> None:
     """What rests is queued. A run that broke off goes on with its counters."""
-    resting = rows.resting()
-    fresh = {"done": 0, "total": 0, "made": 0, "removed": 0, "skipped": {}}
-    queued = {
-        "status": WorkStatus.QUEUED,
-        "trigger": trigger,
-        "run": F("run") + 1,
-        "attempts": 0,
-        "next_attempt_at": Now(),
-        "started_at": None,
-        "finished_at": None,
-    }
-    resting.filter(midway=False).update(**queued, **fresh)
-    resting.filter(midway=True).update(**queued)
-
-
-def due(limit: int = 100) -> list[object]:
-    """Work to ring: waiting, or left by a worker that died."""
-    return list(ContactSync.objects.due().order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
+    rows.filter(midway=False).begin(trigger, done=0, total=0, made=0, removed=0, skipped={})
+    rows.filter(midway=True).begin(trigger)
 
 
 # --- working ------------------------------------------------------------------------------------------------------
 
 
-def work(sync_id: object, *, seconds: float = SLICE_SECONDS) -> bool:
-    """One slice. True where there is more to do at once. Never raises for a provider."""
-    sync: ContactSync | None = ContactSync.objects.claim(sync_id, lease_seconds=LEASE_SECONDS)
-    if sync is None:
-        return False
-    integration = Integration.objects.select_related("workspace").get(pk=sync.integration_id)
-    try:
-        if sync.attempts > MAX_ATTEMPTS:  # no attempt ended by itself: each took its worker along
-            raise Crashing
-        return _follow(sync, integration, time.monotonic() + seconds)
-    except LeaseLost:
-        logger.info("contact sync %s was taken over by another worker", sync.pk)
-    except (HubError, OSError) as error:
-        _after_error(sync, integration, error)
-    except Exception as error:
-        logger.exception("contact sync %s broke", sync.pk)
-        _after_error(sync, integration, error)
-    return False
-
-
 def _follow(sync: ContactSync, integration: Integration, deadline: float) -> bool:
     """Page after page until the end or the deadline; at least one."""
     source = cast("CrmSource", integration_use.provider_for(integration))
-    _same_account(sync, source)
+    _same_account(sync, integration, source)
     while True:
         page = source.read_page(sync.cursor)
         _write(sync, integration, source, page)
-        if page.last:
-            interval = timedelta(seconds=settings.CRM_SYNC_INTERVAL_SECONDS)
-            sync.finish(last_synced_at=Now(), next_sync_at=Now() + interval, failures=0, error_at=None)
-            integration_health.works(integration)
-            return False
-        if time.monotonic() >= deadline:
-            sync.retry(after_seconds=0, attempts=0, error_at=None)
-            return True
+        if page.last or time.monotonic() >= deadline:
+            return not page.last
 
 
-def _same_account(sync: ContactSync, source: CrmSource) -> None:
+def _same_account(sync: ContactSync, integration: Integration, source: CrmSource) -> None:
     """Of another account, or under other names, nothing of what is there holds: it is undone and begun anew."""
     account = " ".join((source.account().id, source.entity_type("contact"), source.entity_type("company")))
     if account == sync.account:
         return
     with transaction.atomic():
         sync.hold(lease_seconds=LEASE_SECONDS, account=account, cursor={}, midway=False, last_synced_at=None)
-        followed.forget(source_id=sync.integration_id)
+        followed.forget(workspace_id=integration.workspace_id, source_id=integration.pk)
     sync.refresh_from_db()
 
 
@@ -203,39 +141,12 @@ def _names(records: list[CrmRecord]) -> Mapping[str, tuple[str, ...]]:
     return {**merged, **{record.id: record.names for record in records}}
 
 
-# --- when it does not work ----------------------------------------------------------------------------------------
-
-
-def _after_error(sync: ContactSync, integration: Integration, error: Exception) -> None:
-    """The error carries the decision (DESIGN 3). A worker that lost its lease decides nothing."""
-    code, message = "internal_error", "The sync broke; the log says where. It is tried again."
-    if isinstance(error, HubError):
-        code, message = error.code[:64], clean_words(error.message)
-    try:
-        _decide(sync, error, code, message)
-    except LeaseLost:
-        logger.info("contact sync %s was taken over by another worker", sync.pk)
-        return
-    if isinstance(error, CredentialsRejected):
-        integration_health.refused(integration, error)
-
-
-def _decide(sync: ContactSync, error: Exception, code: str, message: str) -> None:
-    if isinstance(error, ProviderRateLimited):
-        wait, attempts = sane_wait(error.retry_after), Greatest(F("attempts") - 1, 0)
-        sync.retry(after_seconds=wait, code=code, message=message, attempts=attempts, error_at=Now())
-    elif isinstance(error, Disabled):  # it goes on as soon as it is on again
-        sync.fail(code=code, message=message, next_sync_at=Now(), error_at=Now())
-    elif _passing(error) and sync.attempts < MAX_ATTEMPTS:
-        wait = backoff_seconds(sync.attempts)
-        sync.retry(after_seconds=wait, code=code, message=message, error_at=Now())
-    else:
-        wait = backoff_seconds(sync.failures + 1, base=settings.CRM_SYNC_INTERVAL_SECONDS, cap=LONGEST_PAUSE)
-        following = Now() + timedelta(seconds=wait)
-        failures = F("failures") + 1
-        sync.fail(code=code, message=message, failures=failures, next_sync_at=following, error_at=Now())
-
-
-def _passing(error: Exception) -> bool:
-    """Worth another attempt: the provider was away, or we broke."""
-    return not isinstance(error, (ProviderRejected, NotConfigured, UnsupportedOperation, Crashing))
+RUNS = IntegrationRuns(
+    rows=ContactSync,
+    what="The sync",
+    slice=_follow,
+    pause_seconds=lambda: settings.CRM_SYNC_INTERVAL_SECONDS,
+    last_at="last_synced_at",
+    next_at="next_sync_at",
+)
+due, work = RUNS.due, RUNS.work

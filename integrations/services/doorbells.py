@@ -2,8 +2,9 @@
 
 Promised (reference reliability S13): a notification that does not prove itself does nothing; one that does brings
 forward the next look of the accounts it names and is believed in nothing else; a storm of them costs a few queries each
-and makes one run. What rings goes on ringing while it is renewed, or made anew because our address is another. Polling
-goes on in every case.
+and makes one run. What rings goes on ringing while it is renewed, or made anew because our address is another. A worker
+whose claim another has taken over stores nothing, and ends at the provider what it made there. Polling goes on in every
+case.
 """
 
 from __future__ import annotations
@@ -11,20 +12,22 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
-from typing import Any, Generic
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Q
+from django.db import transaction
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
 from core.errors import (
     HubError,
+    LeaseLost,
     NotFound,
     ProviderRateLimited,
     ProviderUnavailable,
@@ -34,10 +37,12 @@ from core.errors import (
 from core.redaction import clean_words
 from core.registry import Registry
 from core.work import backoff_seconds
-from integrations.doorbells import Account, Channel, Doorbell, Event, Hooks, Knock, Posted
+from integrations.accounts import ProviderAccount
+from integrations.doorbells import Channel, Doorbell, Event, Hooks, Knock, Posted
 from integrations.models import Connection, SyncRun
 from integrations.models.push import PushRow, PushStatus
 from integrations.services import schedule
+from integrations.services.accounts import Accounts
 
 logger = logging.getLogger("patchbay.push")
 
@@ -59,21 +64,17 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Doorbells(Generic[Account]):
+class Doorbells:
     """The doorbells of one kind of sync."""
 
     sync_type: str
     """Of the runs they begin: "email"."""
-    registry: Registry[type[Doorbell[Account]]]
+    registry: Registry[type[Doorbell]]
     rows: type[PushRow]
     route: str
     """The name of the route that providers call; with "-lifecycle" behind it, its twin's."""
-    told: Callable[[str], Mapping[str, object]]
-    """What the operator set for a provider."""
-    with_account: Callable[[Connection, Callable[[Account], Any]], Any]
-    """Do work with a connection's fresh credential."""
-    account: Callable[[Connection, str], Account]
-    """The account with an access token that is just being forgotten."""
+    accounts: Accounts[Any]
+    """Opens the accounts that they are about."""
 
     def hooks(self, provider: str) -> Hooks:
         """Where a provider is to call."""
@@ -81,7 +82,7 @@ class Doorbells(Generic[Account]):
 
     def missing(self, provider: str) -> str:
         """Why there is no push from this provider here, in a sentence; "" where there is."""
-        return self.registry.get(provider).missing(self.told(provider), self.hooks(provider))
+        return self.registry.get(provider).missing(self.accounts.told(provider), self.hooks(provider))
 
     def possible(self) -> list[str]:
         """The providers that tell of changes here."""
@@ -106,61 +107,77 @@ class Doorbells(Generic[Account]):
             return []
         try:
             renewed = self._renewed(row)
-            made = renewed or self._subscribed(row)
+            if renewed is not None:
+                self._note_success(row, renewed)
+                return []
+            made, opened = self._subscribed(row)
+        except LeaseLost:
+            return []
         except HubError as error:
             _note_failure(row, error)
             return []
-        self._note_success(row, made)
-        if renewed is None and lives(row):
+        if not self._note_success(row, made):
+            _take_back(row, made, opened)
+            return []
+        if lives(row):
             self._stop(row.connection, row.remote_id)
         # What happened between the last look and a new subscription was told to nobody.
-        return [] if renewed else schedule.heard(connection_ids=[row.connection_id], type=self.sync_type)
+        return schedule.heard(connection_ids=[row.connection_id], type=self.sync_type)
 
     def claim(self, row: PushRow) -> bool:
-        """Take it on for as long as that may take; False where another worker has."""
+        """Take it on for as long as that may take; False where another worker has. The fence goes up: whoever had it
+        before can no longer write (`PushRow.held`)."""
         free = self.rows.objects.filter(pk=row.pk, next_attempt_at__lte=Now())
         via = self.registry.get(row.connection.provider).via
-        taken = free.update(next_attempt_at=Now() + timedelta(seconds=LEASE_SECONDS), via=via)
-        if taken:
-            row.refresh_from_db()
+        rests = Now() + timedelta(seconds=LEASE_SECONDS)
+        with transaction.atomic():  # nobody else claims it before our fence is read
+            taken = free.update(next_attempt_at=rests, fence=F("fence") + 1, via=via)
+            if taken:
+                row.refresh_from_db()
         return bool(taken)
 
     def _renewed(self, row: PushRow) -> Channel | None:
-        """Prolonged; None where there is nothing to prolong, the provider prolongs none, or it calls elsewhere."""
+        """Prolonged; None where there is nothing to prolong, the provider prolongs none, or it calls elsewhere.
+        LeaseLost where another worker has taken it on."""
         bell = self.registry.get(row.connection.provider)
         if not lives(row) or row.address != self._address(bell):
             return None
         try:
-            made: Channel = self.with_account(row.connection, lambda account: bell(account).renew(row.remote_id))
+            made = self.accounts.with_account(row.connection, lambda account: bell(account).renew(row.remote_id))
         except UnsupportedOperation:
             return None
         except RemoteMissing:
+            if not row.held().update(remote_id="", status=PushStatus.OFF, expires_at=None):
+                raise LeaseLost from None
             row.remote_id, row.status, row.expires_at = "", PushStatus.OFF, None
-            row.save(update_fields=("remote_id", "status", "expires_at"))
             return None
         return made
 
-    def _subscribed(self, row: PushRow) -> Channel:
-        """A new one, beside what may still live. What it rings before its secret is stored is dropped, and looked for
-        afterwards."""
+    def _subscribed(self, row: PushRow) -> tuple[Channel, Doorbell]:
+        """A new one, beside what may still live, and the account it was made with. What it rings before its secret is
+        stored is dropped, and looked for afterwards."""
         bell = self.registry.get(row.connection.provider)
         secret = secrets.token_urlsafe(SECRET_BYTES) if bell.needs_secret else ""
         where = self.hooks(row.connection.provider)
-        made: Channel = self.with_account(
-            row.connection, lambda account: bell(account).subscribe(where, secret, row.about)
-        )
+
+        def work(account: ProviderAccount) -> tuple[Channel, Doorbell]:
+            opened = bell(account)
+            return opened.subscribe(where, secret, row.about), opened
+
+        made = self.accounts.with_account(row.connection, work)
         row.secret_digest = digest(secret) if secret else ""
         return made
 
-    def _address(self, bell: type[Doorbell[Account]]) -> str:
+    def _address(self, bell: type[Doorbell]) -> str:
         """What a subscription holds of ours."""
         return self.hooks(bell.key).notify if bell.is_addressed else ""
 
-    def _note_success(self, row: PushRow, made: Channel) -> None:
+    def _note_success(self, row: PushRow, made: Channel) -> bool:
+        """False, and nothing is stored, where another worker has taken it on or nobody wants it any more."""
         bell = self.registry.get(row.connection.provider)
         half = (made.expires_at - timezone.now()).total_seconds() / 2
         wait = max(RETRY_BASE, min(bell.renew_after_seconds, half))
-        self.rows.objects.filter(pk=row.pk).update(
+        stored = row.held().update(
             remote_id=made.remote_id,
             secret_digest=row.secret_digest,
             address=self._address(bell),
@@ -170,6 +187,7 @@ class Doorbells(Generic[Account]):
             failures=0,
             next_attempt_at=Now() + timedelta(seconds=wait),
         )
+        return bool(stored)
 
     # --- ending ---------------------------------------------------------------------------------------------------
 
@@ -180,7 +198,7 @@ class Doorbells(Generic[Account]):
             return
         if lives(row):
             self._stop(row.connection, row.remote_id)
-        self.rows.objects.filter(pk=row.pk).delete()
+        row.held().delete()
 
     def stop(self, connection: Connection, held: Mapping[str, str]) -> None:
         """All of a connection's at its disconnect, with the credential that is just being forgotten; as `end`."""
@@ -193,7 +211,7 @@ class Doorbells(Generic[Account]):
         bell = self.registry.get(connection.provider)
         if bell.one_per_account and _has_others(connection):
             return
-        opened = bell(self.account(connection, token))
+        opened = bell(ProviderAccount(connection.account_email, token, self.accounts.options_of(connection)))
         for remote_id in living:
             try:
                 opened.stop(remote_id)
@@ -205,7 +223,7 @@ class Doorbells(Generic[Account]):
     def _stop(self, connection: Connection, remote_id: str) -> None:
         bell = self.registry.get(connection.provider)
         try:
-            self.with_account(connection, lambda account: bell(account).stop(remote_id))
+            self.accounts.with_account(connection, lambda account: bell(account).stop(remote_id))
         except HubError as error:
             _note_left(connection, error)
 
@@ -221,12 +239,12 @@ class Doorbells(Generic[Account]):
         bell = self._bell(provider, lifecycle=lifecycle)
         where = self.hooks(provider)
         posted = Posted(where.lifecycle if lifecycle else where.notify, headers, body)
-        named = self._named(provider, bell.knocks(self.told(provider), posted))
+        named = self._named(provider, bell.knocks(self.accounts.told(provider), posted))
         runs = self.mark([row for row, _ in named])
         self._follow_up(named)
         return Answer(bell.accepted, runs=runs)
 
-    def _bell(self, provider: str, *, lifecycle: bool) -> type[Doorbell[Account]]:
+    def _bell(self, provider: str, *, lifecycle: bool) -> type[Doorbell]:
         bell = self.registry.get(provider)
         if lifecycle and not bell.has_lifecycle:
             raise NotFound
@@ -285,7 +303,7 @@ def _note_failure(row: PushRow, error: HubError) -> None:
     wait = RETRY_CAP if unable else backoff_seconds(row.failures + 1, base=RETRY_BASE, cap=RETRY_CAP)
     if isinstance(error, ProviderRateLimited):
         wait = max(wait, min(error.retry_after, RETRY_CAP))
-    own = type(row).objects.filter(pk=row.pk)
+    own = row.held()
     own.update(
         message=clean_words(error.message),
         failures=row.failures + 1,
@@ -294,6 +312,17 @@ def _note_failure(row: PushRow, error: HubError) -> None:
     dead = own.exclude(status=PushStatus.ACTIVE, expires_at__gt=Now())
     dead.update(status=PushStatus.OFF if unable else PushStatus.FAILED)
     logger.info("a doorbell of connection %s was not set up: %s", row.connection_id, error.code)
+
+
+def _take_back(row: PushRow, made: Channel, opened: Doorbell) -> None:
+    """Of two workers' subscriptions one is stored, and this is not it. Best effort, as `Doorbells.end`."""
+    logger.info("a doorbell of connection %s was set up by another worker or is not wanted", row.connection_id)
+    if opened.one_per_account:  # it is the other worker's too
+        return
+    try:
+        opened.stop(made.remote_id)
+    except HubError as error:
+        _note_left(row.connection, error)
 
 
 def _note_left(connection: Connection, error: HubError) -> None:

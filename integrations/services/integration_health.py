@@ -2,7 +2,8 @@
 end.
 
 Called by `services.integration_use` and by deliveries. A refusal of the credentials is an incident at once; a vendor
-that does not answer is one only after several checks in a row, since outages of minutes are normal.
+that does not answer is one only after several checks in a row, since outages of minutes are normal. The newest checks
+are kept as they came out.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from core.errors import (
     ProviderUnavailable,
     RemoteMissing,
 )
-from integrations.models import EventType, Health, Integration
+from integrations.models import EventType, Health, Integration, IntegrationCheck
 from integrations.providers.base import Checked
 from integrations.services import events, notices
 
@@ -46,6 +47,7 @@ def works(integration: Integration, checked: Checked | None = None) -> None:
             row.health = Health.LIMITED if checked.limited else Health.OK
             row.health_message, row.health_code, row.health_checked_at = checked.message, "", timezone.now()
             row.next_check_at = timezone.now() + DAILY
+            _remember(row, checked.message, limited=bool(checked.limited))
         elif row.failing_since is not None or row.health == Health.UNKNOWN:
             row.health, row.health_message, row.health_code = Health.OK, "", ""
             row.health_checked_at = timezone.now()
@@ -73,6 +75,8 @@ def refused(integration: Integration, error: HubError, *, checking: bool = False
         row.next_check_at = timezone.now() + AGAIN[min(row.check_failures, len(AGAIN)) - 1]
         row.health_checked_at = timezone.now()
         row.health_message, row.health_code = error.message, error.code
+        if checking:
+            _remember(row, error.message, code=error.code)
         waits = isinstance(error, ProviderUnavailable) and not isinstance(error, FINAL)
         if not waits or row.check_failures >= PATIENCE:
             row.health = Health.NEEDS_RECONNECT if error.code == RECONNECT else Health.FAILING
@@ -102,6 +106,18 @@ def _locked(integration: Integration) -> Integration | None:
     if row is None or row.updated_at != integration.updated_at:
         return None
     return row
+
+
+def checks(integration: Integration, *, limit: int = 20) -> list[IntegrationCheck]:
+    """What its checks said, newest first."""
+    return list(IntegrationCheck.objects.filter(integration=integration).order_by("-id")[:limit])
+
+
+def _remember(row: Integration, message: str, *, code: str = "", limited: bool = False) -> None:
+    """Another check; the oldest goes. Whoever comes here holds the integration's row."""
+    own = IntegrationCheck.objects.filter(integration=row)
+    IntegrationCheck.objects.create(integration=row, code=code, limited=limited, message=message)
+    own.exclude(pk__in=own.order_by("-id").values("pk")[: IntegrationCheck.KEPT]).delete()
 
 
 def _save(row: Integration) -> None:

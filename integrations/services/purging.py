@@ -162,4 +162,4 @@ def _finish(purge: Purge) -> bool:
 
 def due(limit: int = 100) -> list[object]:
     """Work to ring: waiting, or left by a worker that died."""
-    return list(Purge.objects.due().order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
+    return Purge.objects.to_ring(limit)

@@ -24,8 +24,8 @@ from django.db.models.functions import Now
 from core.errors import BudgetSpent
 from core.holder import is_of_the_dead, stamp
 from core.ids import uuid7
+from core.work import sane_wait
 from integrations.models import QuotaBudget, QuotaSlot
-from integrations.services.sync_runs import sane_wait
 
 PATIENCE_SECONDS = 5.0
 """A wait longer than this goes back to the schedule."""

@@ -8,7 +8,6 @@ Called by views and admin (`start`), by the tasks (`execute`) and by the OAuth f
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -22,6 +21,7 @@ from django.db.models.functions import Greatest, Now
 
 from core.errors import (
     Conflict,
+    Crashing,
     HubError,
     LeaseLost,
     NeedsReauth,
@@ -32,9 +32,8 @@ from core.errors import (
     ProviderUnavailable,
     UnsupportedOperation,
 )
-from core.redaction import clean_words
 from core.registry import Registry
-from core.work import WorkStatus, backoff_seconds
+from core.work import WorkStatus, backoff_seconds, sane_wait, words_of
 from integrations.models import Connection, EventType, SyncRun, SyncState
 from integrations.oauth import CONNECTION_PROVIDERS
 from integrations.services import admission, incidents
@@ -49,14 +48,6 @@ CROWDED_SLICE_SECONDS = 10.0
 """… and after this where others are waiting when it begins."""
 MAX_ATTEMPTS = 6
 """Attempts without a committed page between them before a run is failed and the schedule takes over."""
-MAX_WAIT_SECONDS = 24 * 3600.0
-
-
-class Crashing(HubError):
-    """Internal: so many workers died of this run that no more are given to it."""
-
-    default_code = "crashed"
-    default_message = "The sync broke off again and again."
 
 
 class SyncEngine(Protocol):
@@ -157,7 +148,7 @@ def execute(run_id: object) -> bool:
         return False
     try:
         if run.attempts > MAX_ATTEMPTS:  # no attempt ended by itself: each took its worker along
-            raise Crashing
+            raise Crashing("The sync broke off again and again.")
         seconds = CROWDED_SLICE_SECONDS if admission.others_wait(run) else SLICE_SECONDS
         more = engines().get(run.type)().run(run, deadline=time.monotonic() + seconds)
         return _after_slice(run, connection, more=more)
@@ -200,7 +191,7 @@ def _after_error(run: SyncRun, connection: Connection, error: Exception) -> None
         with transaction.atomic():
             # The connection before the run, as its user locks them who pauses or disconnects it.
             Connection.objects.select_for_update(no_key=True).filter(pk=connection.pk).first()
-            _decide(run, connection, error, *_words(error))
+            _decide(run, connection, error, *words_of(error, "The sync"))
     except LeaseLost:
         logger.info("run %s was taken over by another worker", run.pk)
 
@@ -229,11 +220,6 @@ def _give_up(run: SyncRun, connection: Connection, *, code: str, message: str) -
         incidents.tell(connection, EventType.SYNC_FAILED, syncType=run.type, code=code)
 
 
-def sane_wait(asked: float) -> float:
-    """What a provider asked for, within reason: a second to a day; a day where it makes no sense."""
-    return MAX_WAIT_SECONDS if math.isnan(asked) else max(1.0, min(asked, MAX_WAIT_SECONDS))
-
-
 def saved_meanwhile(connection: Connection) -> bool:
     """Its user connected it again while the slice worked with the old credential: that says nothing about the new."""
     return not Connection.objects.filter(pk=connection.pk, updated_at=connection.updated_at).exists()
@@ -244,12 +230,6 @@ def _passing(error: Exception) -> bool:
     if isinstance(error, ProviderRejected):
         return False
     return isinstance(error, (ProviderUnavailable, ProviderError, OSError)) or not isinstance(error, HubError)
-
-
-def _words(error: Exception) -> tuple[str, str]:
-    if isinstance(error, HubError):
-        return error.code[:64], clean_words(error.message)
-    return "internal_error", "The sync broke; the log says where. It is tried again."
 
 
 def _put_off(connection: Connection, type: str) -> int:

@@ -346,6 +346,8 @@ def test_test_says_what_the_vendor_said(owner: Actor, monkeypatch: pytest.Monkey
     html = refused.content.decode()
     assert "No such key. (credentials_rejected)" in html
     assert "Ours stopped working" in html  # the incident
+    checks = html[html.index("Ours stopped working") :]
+    assert checks.index("No such key.") < checks.index("All is well.")  # newest first
 
 
 def test_incidents_are_listed_as_the_owners_were_told(owner: Actor) -> None:

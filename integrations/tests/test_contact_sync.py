@@ -22,6 +22,7 @@ from integrations import tasks
 from integrations.models import ContactSync, Health, Integration
 from integrations.providers.hubspot import HubSpot
 from integrations.services import contact_sync
+from integrations.services.integration_runs import MAX_ATTEMPTS
 from simulator.process import Simulator
 from workspaces.tests.fixtures import Actor
 
@@ -442,7 +443,7 @@ def test_outage_is_tried_again_and_given_up_after_several_attempts(simulator: Si
     simulator.fault("status", operation="hubspot.objects.list", status=503)
     contact_sync.start_due()
     sync_id = ContactSync.objects.get().pk
-    for attempt in range(1, contact_sync.MAX_ATTEMPTS + 1):
+    for attempt in range(1, MAX_ATTEMPTS + 1):
         assert ContactSync.objects.get().status == WorkStatus.QUEUED, attempt
         ContactSync.objects.update(next_attempt_at=Now())
         contact_sync.work(sync_id)

@@ -55,7 +55,7 @@ def test_refused_credential_is_told_once_however_many_notice(attempt: Any) -> No
     attempt(connection, ProviderAuthError("Password changed"))
     stale = Connection.objects.get(pk=connection.pk)
     stale.needs_reauth = False  # read before the other noticed
-    incidents.grant_refused(stale, code="needs_reauth", message="Password changed")
+    incidents.grant_refused(stale, code="needs_reauth", message="The provider no longer accepts this connection.")
     assert types() == ["connection.needs_reauth"]
     connection.refresh_from_db()
     assert (connection.status, connection.last_error_message) == ("needs_reauth", "Password changed")

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from core.errors import CredentialsRejected
 from core.work import WorkStatus
-from integrations.models import Event, Health, Integration, Notice
+from integrations.models import Event, Health, Integration, IntegrationCheck, Notice
 from integrations.providers import INTEGRATION_PROVIDERS
 from integrations.providers.base import Checked
 from integrations.services import integration_health, integration_use, notice_sending
@@ -67,6 +67,22 @@ def test_check_that_is_refused_is_an_answer_and_an_incident(admin: Actor) -> Non
     admin.client.post(f"{API}/{row['id']}/test")
     assert told() == ["integration.failing", "integration.recovered"]
     assert Notice.objects.count() == 2
+
+
+def test_checks_are_kept_as_they_came_out_as_far_back_as_is_said(admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IntegrationCheck, "KEPT", 2)
+    other = made(admin, name="Other")
+    admin.client.post(f"{API}/{other['id']}/test")
+    row = made(admin, credentials={"apiKey": BAD_KEY})
+    for _ in range(2):
+        admin.client.post(f"{API}/{row['id']}/test")
+    admin.client.patch(f"{API}/{row['id']}", {"credentials": {"apiKey": GOOD_KEY}}, format="json")
+    admin.client.post(f"{API}/{row['id']}/test")
+    kept = integration_health.checks(Integration.objects.get(pk=row["id"]))
+    assert [(check.code, check.message) for check in kept] == [
+        ("", "Letterbox is open."), ("credentials_rejected", "Letterbox: this key opens nothing."),
+    ]  # fmt: skip
+    assert len(integration_health.checks(Integration.objects.get(pk=other["id"]))) == 1
 
 
 def test_action_gives_its_result_and_the_vendors_refusal_as_it_is(admin: Actor) -> None:

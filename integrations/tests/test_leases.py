@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from django.db import connection as database
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from core.errors import NeedsReauth, ProviderAuthError, ProviderRateLimited, ProviderRejected
-from core.work import WorkStatus, backoff_seconds
+from core.work import WorkQuerySet, WorkStatus, backoff_seconds
 from integrations.models import Connection, SyncCursor, SyncRun, SyncState
 from integrations.services import connections, disconnecting, sync_runs
 from integrations.tests.engines import EmailEngine
@@ -298,3 +299,28 @@ def test_lease_is_extended_by_a_page_and_not_by_a_stranger() -> None:
     held.refresh_from_db()
     assert SyncRun.objects.filter(pk=run.pk, lease_until__gt=Now() + timedelta(seconds=500)).exists()
     assert SyncRun.objects.claim(run.pk, lease_seconds=1) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_can_take_a_run_between_a_claim_and_the_reading_of_its_fence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that was stopped there for longer than its lease would read another one's fence as its own."""
+    run = start(ConnectionFactory())
+    free: list[bool] = []
+
+    def look() -> None:
+        try:
+            with transaction.atomic():
+                free.append(bool(SyncRun.objects.select_for_update(skip_locked=True).filter(pk=run.pk)))
+        finally:
+            database.close()
+
+    def slow_get(rows: WorkQuerySet, *arguments: Any, **named: Any) -> Any:
+        other = threading.Thread(target=look)
+        other.start()
+        other.join(20)
+        return QuerySet.get(rows, *arguments, **named)
+
+    monkeypatch.setattr(WorkQuerySet, "get", slow_get)
+    held = SyncRun.objects.claim(run.pk, lease_seconds=60)
+    assert held is not None
+    assert (free, held.fence) == ([False], 1)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 FOLDER = "application/vnd.google-apps.folder"
-SHORTCUT = "application/vnd.google-apps.shortcut"
 APPS = "application/vnd.google-apps."
 EXPORTS = {
     f"{APPS}document": ("application/pdf", "text/plain", "text/markdown", "application/zip",

@@ -15,7 +15,6 @@ from typing import Any
 from simulator.mime import SPACE, TAGS, Part, header_lines, parse, snippet
 
 UNSAFE = re.compile(r"<script\b.*?</script\s*>|<(?:script|object|embed|iframe)\b[^>]*>", re.IGNORECASE | re.DOTALL)
-CONTENT_ID = re.compile(r"cid:", re.IGNORECASE)
 PREVIEW = 255
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from calendar_sync.providers.base import CalendarAccount
 from integrations.doorbells import Doorbell
 
 
-class CalendarDoorbell(Doorbell[CalendarAccount]):
+class CalendarDoorbell(Doorbell):
     """Subscriptions of one provider, for the account it is made with."""
 
     per_calendar: ClassVar[bool]

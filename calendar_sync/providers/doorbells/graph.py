@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from calendar_sync.providers.base import CalendarAccount
 from calendar_sync.providers.doorbells.base import CalendarDoorbell
 from integrations.providers.graph.subscriptions import GraphSubscription
 
 
-class EventSubscription(GraphSubscription[CalendarAccount], CalendarDoorbell):
+class EventSubscription(GraphSubscription, CalendarDoorbell):
     """Events of every calendar."""
 
     per_calendar: ClassVar[bool] = False

@@ -2,11 +2,10 @@
 connection's provider → dotted path of the class, which carries the key."""
 
 from core.registry import Registry
-from email_sync.providers.base import MailAccount
 from email_sync.providers.doorbells.base import Listener
 from integrations.doorbells import Doorbell
 
-MAIL_DOORBELLS: Registry[type[Doorbell[MailAccount]]] = Registry(
+MAIL_DOORBELLS: Registry[type[Doorbell]] = Registry(
     "mail doorbell",
     {
         "google": "email_sync.providers.doorbells.gmail.GmailWatch",

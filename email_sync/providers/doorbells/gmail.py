@@ -26,7 +26,7 @@ MAX_BODY_BYTES = 16 * 1024
 """Pub/Sub's envelope around an address and a number is under a kilobyte."""
 
 
-class GmailWatch(Doorbell[MailAccount]):
+class GmailWatch(Doorbell):
     """One watch per Google account and project; it ends after seven days."""
 
     key: ClassVar[str] = "google"

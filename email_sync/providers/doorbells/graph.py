@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from email_sync.providers.base import MailAccount
 from integrations.providers.graph.subscriptions import GraphSubscription
 
 
-class MailSubscription(GraphSubscription[MailAccount]):
+class MailSubscription(GraphSubscription):
     """Messages of every folder."""
 
     resource: ClassVar[str] = "me/messages"

@@ -57,11 +57,13 @@ def walk(api: MailApi) -> Tree:
         parents = []
         for item, above in level:
             kept = _folder(item, above, roles)
-            if kept.remote_id not in found and len(found) < MAX_FOLDERS:
-                found[kept.remote_id] = kept
-                if (total := number(item, "totalItemCount")) is not None:
-                    totals[kept.remote_id] = total
-                parents += [kept] if number(item, "childFolderCount") else []
+            if kept.remote_id in found or len(found) >= MAX_FOLDERS:
+                continue
+            found[kept.remote_id] = kept
+            if (total := number(item, "totalItemCount")) is not None:
+                totals[kept.remote_id] = total
+            if number(item, "childFolderCount"):
+                parents.append(kept)
         level = _children(api, parents)
     return Tree(tuple(found.values()), totals)
 

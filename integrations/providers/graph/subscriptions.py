@@ -11,13 +11,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 from urllib.parse import quote
 
 from core.errors import InvalidInput, ProviderUnavailable
+from integrations.accounts import ProviderAccount
 from integrations.doorbells import Channel, Doorbell, Event, Hooks, Knock, KnockRefused, Posted, only_https
 from integrations.providers.graph.answers import Json, identifier, moment, objects, text
-from integrations.providers.graph.api import Account, GraphApi
+from integrations.providers.graph.api import GraphApi
 from integrations.providers.graph.errors import check
 
 PATH = "/subscriptions"
@@ -31,11 +32,10 @@ EVENTS = {
 }
 MAX_ELEMENTS = 1000
 MAX_TOKEN = 4096
-Reached = TypeVar("Reached", bound=Account)
 _TOKEN = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
-class GraphSubscription(Doorbell[Reached]):
+class GraphSubscription(Doorbell):
     """Any number of subscriptions per mailbox; each connection has its own."""
 
     resource: ClassVar[str]
@@ -50,7 +50,7 @@ class GraphSubscription(Doorbell[Reached]):
     is_addressed: ClassVar[bool] = True
     renew_after_seconds: ClassVar[float] = 86_400.0
 
-    def __init__(self, account: Reached) -> None:
+    def __init__(self, account: ProviderAccount) -> None:
         super().__init__(account)
         self._api = GraphApi(account)
 

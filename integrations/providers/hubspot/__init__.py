@@ -27,6 +27,8 @@ EMAIL_TO_CONTACT = 198
 """The association type HubSpot defines for it (developers.hubspot.com, crm/associations)."""
 WAITS = {"SECONDLY": 1.0, "TEN_SECONDLY_ROLLING": 10.0}
 LOCKED_SECONDS = 2.0
+MIGRATING_SECONDS = 3600.0
+"""Between questions to a portal that moves to another region, which takes up to a day."""
 UNKNOWN_ZONE_SECONDS = 3600.0
 """A spent day ends at midnight of the portal's zone; where that is not known, it is asked again after an hour."""
 EXISTING = re.compile(r"Existing ID: (\d+)")
@@ -217,16 +219,10 @@ class HubSpot(IntegrationProvider):
         words = clean_words(str(body.get("message") or "no reason given"))
         said = f"HubSpot answered {response.status}: {words}"
         extra = {"correlationId": clean_words(str(body["correlationId"]), 60)} if body.get("correlationId") else {}
-        asked = response.headers.get("retry-after")
-        if response.status == 429:
-            policy = str(body.get("policyName") or "TEN_SECONDLY_ROLLING").upper()
-            wait = self._until_midnight() if policy == "DAILY" else WAITS.get(policy, WAITS["TEN_SECONDLY_ROLLING"])
-            code = "daily_limit" if policy == "DAILY" else ""
-            raise ProviderRateLimited(said, code=code, retry_after=parse_retry_after(asked, default=wait))
-        if response.status == 423:
-            raise ProviderRateLimited(said, code="locked", retry_after=parse_retry_after(asked, default=LOCKED_SECONDS))
-        if response.status == 477:  # the portal moves to another region, up to a day
-            raise ProviderRateLimited(said, code="migrating", retry_after=parse_retry_after(asked, default=3600.0))
+        if wait := self._wait(response.status, body):
+            code, seconds = wait
+            asked = parse_retry_after(response.headers.get("retry-after"), default=seconds)
+            raise ProviderRateLimited(said, code=code, retry_after=asked)
         if response.status == 403 and body.get("category") == "MISSING_SCOPES":
             scopes = ", ".join(_scopes(body))
             raise ProviderRejected(f"{said} Missing: {scopes}." if scopes else said, code="scope_missing", extra=extra)
@@ -234,6 +230,15 @@ class HubSpot(IntegrationProvider):
             raise ProviderRejected(said, code="not_found", extra=extra)
         if 400 <= response.status < 500 and response.status not in (408, 425):
             raise ProviderRejected(said, code="conflict" if response.status == 409 else "", extra=extra)
+
+    def _wait(self, status: int, body: dict[str, Any]) -> tuple[str, float] | None:
+        """Why it asks to wait, and for how long where it does not say; None where it does not ask."""
+        if status == 429:
+            policy = str(body.get("policyName") or "TEN_SECONDLY_ROLLING").upper()
+            if policy == "DAILY":
+                return "daily_limit", self._until_midnight()
+            return "", WAITS.get(policy, WAITS["TEN_SECONDLY_ROLLING"])
+        return {423: ("locked", LOCKED_SECONDS), 477: ("migrating", MIGRATING_SECONDS)}.get(status)
 
     def _until_midnight(self) -> float:
         """Seconds until the day ends where the portal is."""
