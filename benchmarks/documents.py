@@ -281,7 +281,7 @@ def _deep(workspace: Workspace, size: int) -> str:
 
 COLUMNS = (
     "id, workspace_id, entity_type, entity_id, file_name, content_type, sniffed_type, size, sha256, status, reason, "
-    "reason_text, origin, upload_key, key, counted, confirmed_at, archived_at"
+    "reason_text, origin, upload_key, upload_id, key, counted, confirmed_at, archived_at"
 )
 KINDS = ("application/pdf", "image/png", "image/jpeg", "text/plain")
 
@@ -322,7 +322,7 @@ def _lines(workspace: Workspace, size: int) -> Iterator[str]:
         archived = at if status == "archived" else r"\N"
         yield (
             f"{pk}\t{workspace.pk}\t{entity}\t{name}.pdf\t{kind}\t{kind}\t{mixed % 999_983}\t{digest}\t{status}\t\t\t\t"
-            f"\t{key}\t{mixed % 999_983}\t{at}\t{archived}\n"
+            f"\t\t{key}\t{mixed % 999_983}\t{at}\t{archived}\n"
         )
 
 

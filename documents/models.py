@@ -1,5 +1,5 @@
-"""The document model: what is known of each file, how much a workspace stores, which objects are still to go, and which
-files are on their way to a vendor or from one.
+"""The document model: what is known of each file, who looks at an upload, how much a workspace stores, which objects
+are still to go, and which files are on their way to a vendor or from one.
 
 Rows are the truth about objects: an object that no row names is an orphan and goes (`services.reaping`). A document's
 `key` is set by the transaction that makes it ready and never changes again. Every lookup starts from `in_workspace`.
@@ -14,6 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from core import holder
 from core.ids import uuid7
 from core.work import WorkRow
 from entities.models import EntityReference
@@ -25,9 +26,10 @@ MAX_KEY = 200
 
 
 class DocumentStatus(models.TextChoices):
-    """pending → ready ⇄ archived; pending → rejected. Nothing leads back from rejected."""
+    """pending ⇄ checking → ready ⇄ archived; checking → rejected. Nothing leads back from rejected."""
 
     PENDING = "pending"
+    CHECKING = "checking"
     READY = "ready"
     ARCHIVED = "archived"
     REJECTED = "rejected"
@@ -126,6 +128,44 @@ class Document(EntityReference):
         return self.file_name
 
 
+class Stage(models.TextChoices):
+    """What is done with an upload just now."""
+
+    WAITING = "waiting"
+    JOINING = "joining"
+    COPYING = "copying"
+    READING = "reading"
+    SCANNING = "scanning"
+
+
+class Confirmation(WorkRow):
+    """Somebody looks at an upload: at most one at a time of a document, which is `checking` as long as this is queued
+    or running. It goes when the document is settled; where it ended without that, it says why until the next one
+    begins."""
+
+    document = models.OneToOneField(
+        Document, primary_key=True, on_delete=models.CASCADE, related_name="confirmation", editable=False
+    )
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    at_once = models.BooleanField()
+    """In the request that asked for it, else by a task."""
+    size = models.BigIntegerField()
+    """Bytes that are to be looked at, as far as is known."""
+    holder = models.CharField(max_length=holder.MAX_NAME, blank=True, default="")
+    """The process that is at it (`core.holder`)."""
+    stage = models.CharField(max_length=10, choices=Stage.choices, default=Stage.WAITING)
+    done = models.BigIntegerField(default=0)
+    """Bytes of this stage."""
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("next_attempt_at",), condition=Q(status="queued"), name="confirmation_due"),
+            models.Index(fields=("lease_until",), condition=Q(status="running"), name="confirmation_leases"),
+        )
+
+
 class DocumentUsage(models.Model):
     """How much a workspace stores: the sum of its documents' `counted`, kept by whoever changes one."""
 
@@ -184,3 +224,6 @@ class DocumentCopy(WorkRow):
             models.Index(fields=("lease_until",), condition=Q(status="running"), name="documentcopy_leases"),
             models.Index(fields=("finished_at",), name="documentcopy_finished"),
         )
+
+    def __str__(self) -> str:
+        return f"{self.document or self.action}, {self.created_at:%Y-%m-%d %H:%M}"

@@ -11,8 +11,8 @@ from rest_framework import serializers
 
 from core.api.pagination import PageParameters, PaginationShape, paged_shape
 from core.api.serializers import CamelSerializer, IsoDateTimeField, wire_time
-from core.work import WorkStatus
-from documents.models import MAX_CONTENT_TYPE, Document, DocumentCopy, DocumentStatus
+from core.work import WorkRow, WorkStatus
+from documents.models import MAX_CONTENT_TYPE, Confirmation, Document, DocumentCopy, DocumentStatus, Stage
 from documents.services.in_parts import Missing
 from documents.services.reading import DocumentsQuery, Filters
 from documents.services.standing import Standing
@@ -115,6 +115,7 @@ def document(row: Document) -> dict[str, Any]:
         "sha256": row.sha256 or None,
         "status": row.status,
         "rejection": {"code": row.reason, "message": row.reason_text} if row.reason else None,
+        "confirmation": confirmation(row),
         "entityType": row.entity_type,
         "entityId": row.entity_id,
         "uploadedBy": {"id": str(by.pk), "name": by.name, "email": by.email} if by else None,
@@ -122,6 +123,29 @@ def document(row: Document) -> dict[str, Any]:
         "confirmedAt": wire_time(row.confirmed_at) if row.confirmed_at else None,
         "archivedAt": wire_time(row.archived_at) if row.archived_at else None,
     }
+
+
+def confirmation(row: Document) -> dict[str, Any] | None:
+    """How far it is looked at, or why that ended without a word about the file; None where there is nothing to say."""
+    if row.status not in (DocumentStatus.PENDING, DocumentStatus.CHECKING):
+        return None
+    try:
+        work = row.confirmation
+    except Confirmation.DoesNotExist:
+        return None
+    waits = work.status == WorkStatus.QUEUED and work.attempts
+    return {
+        "stage": work.stage if row.status == DocumentStatus.CHECKING else None,
+        "done": work.done,
+        "total": work.size,
+        "attempts": work.attempts,
+        "nextAttemptAt": wire_time(work.next_attempt_at) if waits else None,
+        "lastError": _error(work),
+    }
+
+
+def _error(work: WorkRow) -> dict[str, str] | None:
+    return {"code": work.error_code, "message": work.error_message} if work.error_code else None
 
 
 def upload(made: Upload | Missing) -> dict[str, Any]:
@@ -192,7 +216,7 @@ def copy(row: DocumentCopy) -> dict[str, Any]:
         "total": row.total,
         "attempts": row.attempts,
         "nextAttemptAt": wire_time(row.next_attempt_at) if waits else None,
-        "lastError": {"code": row.error_code, "message": row.error_message} if row.error_code else None,
+        "lastError": _error(row),
         "createdAt": wire_time(row.created_at),
         "finishedAt": wire_time(row.finished_at) if row.finished_at else None,
     }
@@ -217,6 +241,22 @@ class RejectionShape(CamelSerializer):
     message = serializers.CharField()
 
 
+class WorkErrorShape(CamelSerializer):
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class ConfirmationShape(CamelSerializer):
+    """How far an upload is looked at (`checking`), or why that ended and it is `pending` again."""
+
+    stage = serializers.ChoiceField(Stage.choices, allow_null=True, help_text="Null: nobody is at it.")
+    done = serializers.IntegerField(help_text="Bytes of this stage.")
+    total = serializers.IntegerField(help_text="Bytes of the file.")
+    attempts = serializers.IntegerField()
+    next_attempt_at = IsoDateTimeField(allow_null=True)
+    last_error = WorkErrorShape(allow_null=True)
+
+
 class DocumentShape(CamelSerializer):
     """A document."""
 
@@ -227,6 +267,7 @@ class DocumentShape(CamelSerializer):
     sha256 = serializers.CharField(allow_null=True, help_text="Of what was confirmed; before, as it was announced.")
     status = serializers.ChoiceField(DocumentStatus.choices)
     rejection = RejectionShape(allow_null=True)
+    confirmation = ConfirmationShape(allow_null=True, help_text="Null once it was confirmed, and before.")
     entity_type = serializers.CharField()
     entity_id = serializers.CharField()
     uploaded_by = UploaderShape(allow_null=True)
@@ -298,11 +339,6 @@ class DocumentConfigShape(CamelSerializer):
     check = StoreCheckShape()
 
 
-class CopyErrorShape(CamelSerializer):
-    code = serializers.CharField()
-    message = serializers.CharField()
-
-
 class DocumentCopyShape(CamelSerializer):
     """A document on its way to a file store, or a file of that on its way to being a document."""
 
@@ -316,7 +352,7 @@ class DocumentCopyShape(CamelSerializer):
     total = serializers.IntegerField(allow_null=True)
     attempts = serializers.IntegerField()
     next_attempt_at = IsoDateTimeField(allow_null=True)
-    last_error = CopyErrorShape(allow_null=True)
+    last_error = WorkErrorShape(allow_null=True)
     created_at = IsoDateTimeField()
     finished_at = IsoDateTimeField(allow_null=True)
 
@@ -325,6 +361,7 @@ class DocumentCountsShape(CamelSerializer):
     """By state, each counted as far as 10,000."""
 
     pending = serializers.IntegerField()
+    checking = serializers.IntegerField()
     ready = serializers.IntegerField()
     archived = serializers.IntegerField()
     rejected = serializers.IntegerField()

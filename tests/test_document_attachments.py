@@ -3,6 +3,7 @@ ones at a time, and never held while the store takes them."""
 
 from __future__ import annotations
 
+import base64
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ from django.db import connections
 
 from documents.models import Document
 from documents.storage.local import LocalStore
-from email_sync.models import Attachment
+from email_sync.models import Attachment, ImportedSource, Message
 from email_sync.providers import MAIL_PROVIDERS
+from email_sync.scope import IMPORT_PREFIX
 from email_sync.services import attachments
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import mail
@@ -105,6 +107,28 @@ def test_attachment_that_comes_whole_is_not_held_while_the_store_takes_it(
     tracemalloc.stop()
     assert answer.status_code == 201, answer.content
     assert max(held) < 10 * MIB
+
+
+def test_attachment_of_imported_mail_is_saved_in_flat_memory(account: Account, member: Actor) -> None:
+    address, peaks = saving(account, 1), []
+    Message.objects.update(remote_id=f"{IMPORT_PREFIX}one")
+    for size in (1, 8, 40):
+        content = bytes([size]) * (size * MIB)
+        ImportedSource.objects.update_or_create(message=Message.objects.get(), defaults={"raw": _mail_of(content)})
+        tracemalloc.start()
+        answer = member.client.post(address, {"entityType": "contact", "entityId": str(size)})
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert answer.status_code == 201, answer.content
+        assert answer.json()["sha256"] == sha256(content).hexdigest()
+    assert peaks[2] < peaks[1] + MIB, peaks
+    assert peaks[2] < 16 * MIB, peaks
+
+
+def _mail_of(content: bytes) -> bytes:
+    """Shaped like the one that was synced."""
+    head, _, rest = mail("file", attachment=b"mark").partition(base64.b64encode(b"mark"))
+    return head + base64.encodebytes(content).replace(b"\n", b"\r\n") + rest
 
 
 @pytest.mark.django_db(transaction=True)

@@ -319,7 +319,7 @@ def test_process_that_dies_while_it_keeps_a_file_leaves_what_the_reaper_takes(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keeping, "_accept", die)
-        patch.setattr(keeping, "_forget", lambda key: None)
+        patch.setattr(keeping.removals, "abandon", lambda key: None)
         with pytest.raises(Killed):
             member.client.post(address, ENTITY)
     assert objects() == list(Removal.objects.values_list("key", flat=True)), "one object, and its removal is noted"

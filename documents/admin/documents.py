@@ -17,11 +17,13 @@ from core.admin import scoped_action
 from core.errors import HubError
 from documents.admin.copies import progress_words, state_words
 from documents.models import STORED, Document, DocumentCopy, DocumentStatus
+from documents.serializers import confirmation
 from documents.services import changing, copying, downloading
 from workspaces.admin.looks import ReadOnlyAdmin, by
 
 COLOURS = {
     DocumentStatus.PENDING: "info",
+    DocumentStatus.CHECKING: "info",
     DocumentStatus.READY: "success",
     DocumentStatus.ARCHIVED: "warning",
     DocumentStatus.REJECTED: "danger",
@@ -45,10 +47,10 @@ class DocumentAdmin(ReadOnlyAdmin):
     search_fields = ("file_name",)
     ordering = ("-id",)
     fields = (
-        "file_name", "state", "why", "file", "shown_size", "content_type", "sniffed_type", "sha256", "entity",
-        "uploaded_by", "workspace", "created_at", "confirmed_at", "archived_at", "copies",
+        "file_name", "state", "checked", "why", "file", "shown_size", "content_type", "sniffed_type", "sha256",
+        "entity", "uploaded_by", "workspace", "created_at", "confirmed_at", "archived_at", "copies",
     )  # fmt: skip
-    readonly_fields = ("state", "why", "file", "shown_size", "entity", "copies")
+    readonly_fields = ("state", "checked", "why", "file", "shown_size", "entity", "copies")
     actions_detail = ("archive", "remove")
 
     @display(description="state", ordering="status", label=COLOURS)
@@ -62,6 +64,16 @@ class DocumentAdmin(ReadOnlyAdmin):
     @display(description="linked to")
     def entity(self, row: Document) -> str:
         return f"{row.entity_type} {row.entity_id}"
+
+    @display(description="how far it is checked")
+    def checked(self, row: Document) -> str:
+        """`reading, 3.0 GB of 8.0 GB`, and why that waits or ended."""
+        found = confirmation(row)
+        if found is None:
+            return "–"
+        far = f"{found['stage']}, {filesizeformat(found['done'])} of {filesizeformat(found['total'])}"
+        words = [*([far] if found["stage"] else []), *([found["lastError"]["message"]] if found["lastError"] else [])]
+        return ". ".join(words)
 
     @display(description="why it was rejected")
     def why(self, row: Document) -> str:

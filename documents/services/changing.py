@@ -15,7 +15,7 @@ from django.utils import timezone
 from core.errors import Conflict, NotFound, PermissionRefused
 from documents.models import STORED, Document, DocumentStatus
 from documents.services import quota, removals, telling
-from documents.services.confirming import UPLOAD_ENDS
+from documents.services.checking import UPLOAD_ENDS
 from integrations.models import EventType
 from workspaces.models import CONSOLE_ROLES, Membership
 from workspaces.services import audit

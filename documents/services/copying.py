@@ -17,6 +17,7 @@ from django.db.models.functions import Greatest, Now
 
 from core.errors import (
     Conflict,
+    Crashing,
     EgressRefused,
     HubError,
     InvalidInput,
@@ -31,18 +32,17 @@ from core.errors import (
     UnsupportedOperation,
 )
 from core.http import clean_words
-from core.work import ACTIVE, backoff_seconds
+from core.work import ACTIVE, backoff_seconds, sane_wait
 from documents.models import Document, DocumentCopy, DocumentStatus
 from documents.services import keeping, reading
 from documents.services.asking import asking
-from documents.services.confirming import ContentRefused
+from documents.services.checking import ContentRefused
 from documents.storage import store
 from integrations.providers.base import FILES, Action
 from integrations.records import FileStore
 from integrations.services import bringing, integration_health, integration_use
 from integrations.services.files import Brought, DocumentUnusable
 from integrations.services.integrations import provider_of
-from integrations.services.sync_runs import Crashing, sane_wait
 from workspaces import scoping
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def comes_here(copy: DocumentCopy) -> bool:
 
 def due(limit: int = 100) -> list[object]:
     """Work to ring: waiting, or left by a worker that died."""
-    return list(DocumentCopy.objects.due().order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
+    return DocumentCopy.objects.to_ring(limit)
 
 
 def forget_old() -> None:

@@ -97,14 +97,23 @@ def missing(document: Document) -> Missing:
     if not document.upload_id:
         raise Conflict("This file is sent in one request, to the address of its upload.", code="not_in_parts")
     found = _store()
+    return _listed(found, document, _left(found, document))
+
+
+def check(document: Document) -> None:
+    """UploadMissing where a part has not come, or not whole, or the store has given the upload up."""
+    if absent := _left(_store(), document):
+        raise _upload_missing(document, absent)
+
+
+def _left(found: InParts, document: Document) -> list[int]:
     with asking():
         try:
-            there = found.parts(document.upload_key, document.upload_id)
+            return _absent(document, found.parts(document.upload_key, document.upload_id))
         except RemoteMissing:
             if found.stat(document.upload_key) is None:
                 raise UploadMissing(GIVEN_UP) from None
-            return _listed(found, document, [])
-    return _listed(found, document, _absent(document, there))
+            return []
 
 
 def join(document: Document) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Protocol
 
 from django.conf import settings
 
 from core.errors import RemoteMissing
 from documents import scanning, sniffing
-from documents.models import Document
-from documents.storage.base import Store
+from documents.models import Document, Stage
+from documents.storage.base import Store, watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,26 @@ class Found:
     problem: Problem | None = None
 
 
+class Watch(Protocol):
+    """Who wants to know how far it is. What it raises ends the work."""
+
+    def begin(self, stage: Stage) -> None:
+        """From here on bytes are of this stage."""
+
+    def __call__(self, count: int) -> None:
+        """So many more bytes were done."""
+
+
+class Nobody:
+    """A `Watch` for what nobody waits for."""
+
+    def begin(self, stage: Stage) -> None:
+        return
+
+    def __call__(self, count: int) -> None:
+        return
+
+
 class Seen:
     """What goes by: how much it is, its hash, and how it begins."""
 
@@ -52,7 +73,7 @@ class Seen:
             self.head += part[: sniffing.HEAD - len(self.head)]
 
 
-def inspect(store: Store, key: str, document: Document) -> Found:
+def inspect(store: Store, key: str, document: Document, watch: Watch) -> Found:
     """RemoteMissing where it is not there; the store's own errors."""
     stat = store.stat(key)
     if stat is None:
@@ -61,21 +82,23 @@ def inspect(store: Store, key: str, document: Document) -> Found:
         return Found(stat.size, "", problem=problem)
     # A store that knows the hash of the whole is asked for the beginning only: no gigabyte comes through here.
     seen = Seen()
-    for part in store.read(key, end=min(sniffing.HEAD, stat.size) if stat.sha256 else None):
+    watch.begin(Stage.READING)
+    for part in watched(store.read(key, end=min(sniffing.HEAD, stat.size) if stat.sha256 else None), watch):
         seen.add(part)
-    if stat.sha256:
-        return judge(store, key, document, head=seen.head, size=stat.size, sha256=stat.sha256)
-    return judge(store, key, document, head=seen.head, size=seen.size, sha256=seen.sha256)
+    size, sha256 = (stat.size, stat.sha256) if stat.sha256 else (seen.size, seen.sha256)
+    return judge(store, key, document, head=seen.head, size=size, sha256=sha256, watch=watch)
 
 
-def judge(store: Store, key: str, document: Document, *, head: bytes, size: int, sha256: str) -> Found:
+def judge(
+    store: Store, key: str, document: Document, *, head: bytes, size: int, sha256: str, watch: Watch | None = None
+) -> Found:
     """An object whose size, hash and beginning are known: read again only by a scanner."""
     looks_like = sniffing.sniff(head)
     problem = (
         _size_problem(document, size)
         or _hash_problem(document, sha256)
         or _type_problem(document, looks_like)
-        or _scanned(store, key)
+        or _scanned(store, key, watch or Nobody())
     )
     return Found(size, sha256, looks_like, problem)
 
@@ -102,9 +125,10 @@ def _type_problem(document: Document, looks_like: str) -> Problem | None:
     return Problem("type_mismatch", f"It is said to be {document.content_type} and {words}.")
 
 
-def _scanned(store: Store, key: str) -> Problem | None:
+def _scanned(store: Store, key: str, watch: Watch) -> Problem | None:
     """Where a scanner is configured; its being away leaves the document as it is."""
     if not scanning.is_configured():
         return None
-    finding = scanning.scan(store.read(key))
+    watch.begin(Stage.SCANNING)
+    finding = scanning.scan(watched(store.read(key), watch))
     return Problem("infected", f"The virus scanner found {finding.name}.") if finding.infected else None

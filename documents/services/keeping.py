@@ -20,7 +20,7 @@ from documents import keys, names, sniffing
 from documents.models import STORED, Document, DocumentStatus
 from documents.services import quota, removals, telling
 from documents.services.asking import asking
-from documents.services.confirming import ATTEMPT_LIFE, ContentRefused
+from documents.services.checking import ATTEMPT_LIFE, ContentRefused
 from documents.services.inspecting import Found, Seen, judge
 from documents.services.uploading import acceptable_type, check_size
 from documents.storage import store
@@ -41,16 +41,16 @@ def keep(*, workspace: Workspace, by: User | None, brought: Brought) -> tuple[Do
     document = _begun(workspace, by, brought)
     check(workspace=workspace, size=brought.size or 0)
     key = keys.final_key(workspace.pk, document.pk)
-    removals.note(key, after=ATTEMPT_LIFE)
+    putting = removals.Putting(key, after=ATTEMPT_LIFE)
     try:
-        _accept(document, key, _written(document, key, brought.chunks), by)
+        _accept(document, key, _written(document, key, _Passing(brought.chunks, putting)), by)
     except IntegrityError:
-        _forget(key)
+        removals.abandon(key)
         if (twin := _before(workspace, brought)) is None:  # and it was deleted again
             raise ServiceBusy(code="storage_unavailable") from None
         return twin, False
     except BaseException:  # also where the process is told to end: what was written goes now and not in two hours
-        _forget(key)
+        removals.abandon(key)
         raise
     document.refresh_from_db(fields=["created_at"])
     return document, True
@@ -106,14 +106,15 @@ def _named(looks_like: str) -> str:
 class _Passing:
     """The chunks on their way to the store. What breaks on their own side is told from what the store does."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self.chunks, self.seen = chunks, Seen()
+    def __init__(self, chunks: Iterable[bytes], putting: removals.Putting) -> None:
+        self.chunks, self.putting, self.seen = chunks, putting, Seen()
         self.broke: HubError | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         most = settings.DOCUMENT_MAX_BYTES
         try:
             for part in self.chunks:
+                self.putting.off()
                 self.seen.add(part)
                 if self.seen.size > most:
                     raise TooLarge(f"A document has at most {most:,} bytes.")
@@ -123,9 +124,8 @@ class _Passing:
             raise
 
 
-def _written(document: Document, key: str, chunks: Iterable[bytes]) -> Found:
+def _written(document: Document, key: str, passing: _Passing) -> Found:
     """The object, and what it is. ContentRefused where it may not be the document."""
-    passing = _Passing(chunks)
     try:
         with asking():
             store().write(key, passing, content_type=document.content_type)
@@ -154,8 +154,3 @@ def _accept(document: Document, key: str, found: Found, by: User | None) -> None
     changes = {"fileName": document.file_name, "from": document.origin.partition(":")[0]}
     audit.record(by=by, workspace=document.workspace, action="document.kept", target=document, changes=changes)
     telling.tell(EventType.DOCUMENT_UPLOADED, document)
-
-
-def _forget(key: str) -> None:
-    removals.note(key)
-    removals.try_now(key)

@@ -60,7 +60,8 @@ class DocumentsQuery:
 
 def find(*, workspace: Workspace, document_id: object) -> Document:
     """NotFound for a foreign, malformed or missing id alike."""
-    return Document.objects.in_workspace(workspace).select_related("workspace", "uploaded_by").fetch(document_id)
+    rows = Document.objects.in_workspace(workspace).select_related("workspace", "uploaded_by", "confirmation")
+    return rows.fetch(document_id)
 
 
 def listed(*, workspace: Workspace, query: DocumentsQuery) -> Page[Document]:
@@ -125,7 +126,7 @@ def _counted(rows: QuerySet[Document]) -> int:
 
 def _loaded(workspace: Workspace, ids: Sequence[uuid.UUID]) -> list[Document]:
     """In this order. Deleted meanwhile: left out."""
-    rows = Document.objects.in_workspace(workspace).select_related("uploaded_by").order_by()
+    rows = Document.objects.in_workspace(workspace).select_related("uploaded_by", "confirmation").order_by()
     found = rows.in_bulk(ids)
     return [found[pk] for pk in ids if pk in found]
 

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
+from django.db.models import Q
+from django.db.models.functions import Now
+
 from core.ids import oldest_kept
 from documents import keys
 from documents.models import Document, DocumentStatus, Removal
@@ -30,10 +33,14 @@ SHARE = 0.2
 """So many orphans are always believed; of more, no larger share of a store."""
 
 
+UNDER_WAY = (DocumentStatus.PENDING, DocumentStatus.CHECKING)
+
+
 def give_up_old() -> int:
-    """End uploads that nobody confirmed in time; how many."""
+    """End uploads that nobody confirmed in time; how many. What a task looked at and gave back has that time again."""
     before = oldest_kept(UNCONFIRMED_LIFE / timedelta(days=1))
-    rows = Document.objects.filter(status=DocumentStatus.PENDING, id__lt=before).order_by("id")
+    given_back = Q(confirmation__at_once=False, confirmation__finished_at__gt=Now() - UNCONFIRMED_LIFE)
+    rows = Document.objects.filter(~given_back, status=DocumentStatus.PENDING, id__lt=before).order_by("id")
     ended = 0
     while ids := list(rows.values_list("pk", flat=True)[:CHUNK]):
         ended += sum(changing.give_up(pk) for pk in ids)
@@ -71,12 +78,13 @@ def _abort_unnamed(before: datetime) -> None:
     begun = ((key, upload_id) for key, upload_id in found.unfinished(older_than=before) if keys.document_of(key))
     while part := list(islice(begun, CHUNK)):
         ids = [upload_id for _, upload_id in part]
-        pending = Document.objects.filter(
-            pk__in={keys.document_of(key) for key, _ in part}, status=DocumentStatus.PENDING
-        ).values_list("upload_id", flat=True)
-        named = {*pending, *Removal.objects.filter(upload_id__in=ids).values_list("upload_id", flat=True)}
+        rows = Document.objects.filter(pk__in={keys.document_of(key) for key, _ in part}, status__in=UNDER_WAY)
+        leaving = Removal.objects.filter(upload_id__in=ids).values_list("upload_id", flat=True)
+        named = {*rows.values_list("upload_id", flat=True), *leaving}
+        # A large file that is looked at is copied in parts, too, and that takes its time.
+        checked = set(rows.filter(status=DocumentStatus.CHECKING).values_list("pk", flat=True))
         for key, upload_id in part:
-            if upload_id not in named:
+            if upload_id not in named and keys.document_of(key) not in checked:
                 found.abort(key, upload_id)
 
 
@@ -89,6 +97,6 @@ def _named(found: list[str]) -> set[str]:
     """Of these, what rows speak of: documents, uploads under way, removals to come."""
     documents = Document.objects.filter(key__in=found).values_list("key", flat=True)
     ids = {pk for key in found if keys.is_upload(key) and (pk := keys.document_of(key)) is not None}
-    pending = Document.objects.filter(pk__in=ids, status=DocumentStatus.PENDING).values_list("upload_key", flat=True)
+    pending = Document.objects.filter(pk__in=ids, status__in=UNDER_WAY).values_list("upload_key", flat=True)
     leaving = Removal.objects.filter(key__in=found).values_list("key", flat=True)
     return {*documents, *pending, *leaving}

@@ -7,6 +7,7 @@ takes the removal back in the same transaction that names it. Keys are used once
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Iterable
 from datetime import timedelta
@@ -14,7 +15,8 @@ from datetime import timedelta
 from django.db.models import F
 
 from core.errors import HubError
-from documents.models import Removal
+from documents import keys
+from documents.models import Document, DocumentStatus, Removal
 from documents.storage import store
 from documents.storage.base import InParts
 from workspaces.models import ClockTimestamp
@@ -22,14 +24,29 @@ from workspaces.models import ClockTimestamp
 logger = logging.getLogger("patchbay.documents")
 
 CHUNK = 200
+PUT_OFF_SECONDS = 600.0
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(minutes=15)
 
 
-def note(*keys: str, after: timedelta = timedelta(), upload_id: str = "") -> None:
+def note(*names: str, after: timedelta = timedelta(), upload_id: str = "") -> None:
     """These go, after that time; what is noted already goes then, too. `upload_id`: and so does that upload in parts to
     the one key; said once, it stays with the key."""
-    rows = [Removal(key=key, due_at=ClockTimestamp() + after, upload_id=upload_id) for key in sorted({*keys} - {""})]
+    rows = [Removal(key=key, due_at=ClockTimestamp() + after, upload_id=upload_id) for key in sorted({*names} - {""})]
     Removal.objects.bulk_create(rows, update_conflicts=True, unique_fields=["key"], update_fields=["due_at"])
+
+
+class Putting:
+    """Puts the removal of an object off, every few minutes, while work on it goes on, however long that is."""
+
+    def __init__(self, key: str, *, after: timedelta) -> None:
+        self._key, self._after, self._noted = key, after, time.monotonic()
+        note(key, after=after)
+
+    def off(self) -> None:
+        """The work goes on. A removal that was begun is not put off, nor made anew: the object may be gone."""
+        if time.monotonic() - self._noted >= PUT_OFF_SECONDS:
+            self._noted = time.monotonic()
+            Removal.objects.filter(key=self._key, attempts=0).update(due_at=ClockTimestamp() + self._after)
 
 
 def take_back(key: str) -> bool:
@@ -37,10 +54,18 @@ def take_back(key: str) -> bool:
     return bool(Removal.objects.filter(key=key, attempts=0).delete()[0])
 
 
-def try_now(*keys: str) -> None:
+def abandon(key: str) -> None:
+    """What was written for a document that did not come to be goes now, if it can. Nothing where a document has it:
+    who is told to end may be told between naming an object and knowing that it was named."""
+    if not Document.objects.filter(key=key).exists():
+        note(key)
+        try_now(key)
+
+
+def try_now(*names: str) -> None:
     """After the transaction: most objects go at once. What fails is tried again by `work`; a client may still hold an
     address to write there, so a removal with a later date stays."""
-    for key in {*keys} - {""}:
+    for key in {*names} - {""}:
         try:
             store().delete(key)
         except HubError as error:
@@ -52,7 +77,12 @@ def try_now(*keys: str) -> None:
 def work(*, limit: int = CHUNK) -> int:
     """Remove what is due, oldest first; how many went. A store that is down ends it: the rest waits."""
     gone = 0
-    for pk, key, upload_id in list(_due(limit)):
+    due = list(_due(limit))
+    looked_at = _looked_at(key for _, key, _ in due)
+    for pk, key, upload_id in due:
+        if key in looked_at:
+            Removal.objects.filter(pk=pk).update(due_at=ClockTimestamp() + LONGEST_WAIT)
+            continue
         taken = Removal.objects.filter(pk=pk, due_at__lte=ClockTimestamp()).update(
             attempts=F("attempts") + 1, due_at=ClockTimestamp() + _wait(pk)
         )
@@ -65,6 +95,13 @@ def work(*, limit: int = CHUNK) -> int:
             return gone
         gone += Removal.objects.filter(pk=pk).delete()[0]
     return gone
+
+
+def _looked_at(found: Iterable[str]) -> set[str]:
+    """Uploads that are being checked, however long that takes: whoever settles the document sees to them."""
+    ids = {pk for key in found if keys.is_upload(key) and (pk := keys.document_of(key)) is not None}
+    rows = Document.objects.filter(pk__in=ids, status=DocumentStatus.CHECKING)
+    return set(rows.values_list("upload_key", flat=True))
 
 
 def _remove(key: str, upload_id: str) -> None:

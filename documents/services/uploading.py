@@ -26,6 +26,8 @@ UPLOAD_LIFE = timedelta(minutes=5)
 """In which an upload has to begin; it may last longer (reference reliability S14)."""
 UNCONFIRMED_LIFE = timedelta(hours=20)
 """After which an upload nobody confirmed is given up; with an hour for the reaper's turn it is gone within a day."""
+UPLOAD_LEAVES = UNCONFIRMED_LIFE + timedelta(hours=1)
+"""After which what was sent goes from the store, if nobody looks at it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def _save(document: Document, by: User) -> None:
     if document.size:
         quota.take(document, document.size)
         document.save(update_fields=["counted"])
-    removals.note(document.upload_key, after=UNCONFIRMED_LIFE + timedelta(hours=1), upload_id=document.upload_id)
+    removals.note(document.upload_key, after=UPLOAD_LEAVES, upload_id=document.upload_id)
     changes = {"size": document.size, "type": document.content_type}
     audit.record(by=by, workspace=document.workspace, action="document.begun", target=document, changes=changes)
 

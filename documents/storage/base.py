@@ -12,13 +12,26 @@ for, so an old URL cannot change a document.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
 CHUNK = 256 * 1024
 """How much of an object is in memory at a time."""
+Going = Callable[[int], None]
+"""Told how many bytes were done, again and again; whatever it raises ends the work, and nothing of it stays."""
+
+
+def unwatched(_: int) -> None:
+    """A `Going` for what nobody waits for."""
+
+
+def watched(chunks: Iterable[bytes], going: Going) -> Iterator[bytes]:
+    """The same, told to `going`."""
+    for chunk in chunks:
+        going(len(chunk))
+        yield chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +114,11 @@ class Store(ABC):
         """Write an object of the server's own, whole or not at all; memory stays flat. Replaces."""
 
     @abstractmethod
-    def promote(self, upload_key: str, key: str, *, size: int | None = None) -> None:
+    def promote(self, upload_key: str, key: str, *, size: int | None = None, going: Going = unwatched) -> None:
         """What is uploaded now becomes `key` too, whole or not at all, and can no longer be changed there: a copy, or
         another name for the same bytes. `key` is a new one each time, and it is there that the caller looks at the
         content. The uploaded object may stay: the caller deletes it. `size` is what was announced, in bytes.
-        RemoteMissing where nothing was uploaded."""
+        `going` hears of what takes more than one request. RemoteMissing where nothing was uploaded."""
 
     @abstractmethod
     def delete(self, key: str) -> None:

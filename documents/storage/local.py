@@ -18,7 +18,7 @@ from pathlib import Path
 from django.conf import settings
 
 from core.errors import HubError, ProviderUnavailable, RemoteMissing
-from documents.storage.base import CHUNK, Download, Stat, Store, Upload
+from documents.storage.base import CHUNK, Download, Going, Stat, Store, Upload, unwatched, watched
 from documents.storage.links import DownloadGrant, UploadGrant, sign_download, sign_upload
 
 ADDRESS = "/api/v1/integrations/documents"
@@ -88,12 +88,12 @@ class LocalStore(Store):
             with suppress(OSError):
                 half.unlink(missing_ok=True)
 
-    def promote(self, upload_key: str, key: str, *, size: int | None = None) -> None:
+    def promote(self, upload_key: str, key: str, *, size: int | None = None, going: Going = unwatched) -> None:
         source, target = self._path(upload_key), self._path(key)
         try:
             self._name(target, lambda: os.link(source, target))
         except ProviderUnavailable:  # a file system without second names
-            self.write(key, self.read(upload_key), content_type="")
+            self.write(key, watched(self.read(upload_key), going), content_type="")
 
     def delete(self, key: str) -> None:
         path = self._path(key)

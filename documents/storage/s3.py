@@ -23,7 +23,7 @@ from django.utils import timezone
 from core.errors import RemoteMissing, TooLarge
 from documents.names import disposition
 from documents.storage import base, s3_check, s3_client, s3_parts, s3_writing
-from documents.storage.base import CHUNK, Download, Part, Stat, Upload
+from documents.storage.base import CHUNK, Download, Going, Part, Stat, Upload, unwatched
 from documents.storage.s3_errors import code_of, translated
 
 LARGEST_REQUEST = 5 * 1024**3
@@ -182,11 +182,11 @@ class S3Store(base.InParts):
         """In one request, or in parts where it is large."""
         s3_writing.write(self._client, self._bucket, key, chunks, content_type)
 
-    def promote(self, upload_key: str, key: str, *, size: int | None = None) -> None:
+    def promote(self, upload_key: str, key: str, *, size: int | None = None, going: Going = unwatched) -> None:
         """The store copies it itself and hashes it on the way, so that nobody has to fetch it for that. Not every
         compatible store can, and none beyond what one request copies: that goes in ranges, and without a hash."""
         if size is not None and size > self.largest_request:
-            s3_writing.copy(self._client, self._bucket, upload_key, key)
+            s3_writing.copy(self._client, self._bucket, upload_key, key, going)
             return
         copy = {"Bucket": self._bucket, "Key": key, "CopySource": {"Bucket": self._bucket, "Key": upload_key}}
         with translated():

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from core.errors import ProviderError
+from documents.storage.base import Going, unwatched
 from documents.storage.s3_errors import translated
 
 PART = 8 * 1024**2
@@ -31,7 +32,7 @@ def write(client: Any, bucket: str, key: str, chunks: Iterable[bytes], content_t
             sent.append(_send(client, there, number, part))
 
 
-def copy(client: Any, bucket: str, source: str, key: str) -> None:
+def copy(client: Any, bucket: str, source: str, key: str, going: Going = unwatched) -> None:
     """The store copies `source`, whatever its size, in ranges of the one object that lies there now. RemoteMissing
     where there is none."""
     with translated():
@@ -45,6 +46,7 @@ def copy(client: Any, bucket: str, source: str, key: str) -> None:
             with translated():
                 answer = client.upload_part_copy(**there, **same, PartNumber=number, CopySourceRange=wanted)
             sent.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
+            going(min(each, size - start))
 
 
 @contextmanager

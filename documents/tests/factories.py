@@ -7,12 +7,15 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.db.models.functions import Now
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from core.ids import uuid7
-from documents import keys
-from documents.models import STORED, Document, DocumentStatus
+from core.work import WorkStatus
+from documents import keys, tasks
+from documents.models import STORED, Confirmation, Document, DocumentStatus
+from documents.services import confirming
 from documents.storage import store
 from workspaces.tests.fixtures import Actor
 
@@ -81,6 +84,13 @@ def uploaded(actor: Actor, content: bytes = PDF, **changes: Any) -> dict[str, An
     answer = actor.client.post(f"{V1}/{begun['document']['id']}/confirm")
     assert answer.status_code == 200, answer.content
     return answer.json()
+
+
+def work() -> None:
+    """Workers look at every upload that waits for it, as if its time had come."""
+    Confirmation.objects.filter(status=WorkStatus.QUEUED).update(next_attempt_at=Now())
+    for pk in confirming.due():
+        tasks.run_confirmation(str(pk))
 
 
 def objects() -> list[str]:

@@ -4,6 +4,7 @@ them. Against the local store and against LocalStack's S3."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -50,21 +51,63 @@ def test_page_uploads_to_the_product_itself(
     assert member.client.post(f"{V1}/{wrong['document']['id']}/confirm").status_code in (409, 422)
 
 
-def test_page_uploads_to_s3_past_the_product(pages: browser.Pages, settings: Any, tmp_path: Path) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_page_goes_the_whole_way_with_the_local_store(
+    pages: browser.Pages, member: Actor, live_server: Any, settings: Any, tmp_path: Path
+) -> None:
+    """Upload by PUT, confirm and download from a page of another origin; none of it from one that is not named."""
+    settings.PUBLIC_URL, settings.CORS_ALLOWED_ORIGINS = live_server.url, ["https://crm.example"]
+    steps = [_whole_way(member, live_server.url, size=len(PDF)), _whole_way(member, live_server.url)]
+    assert all("TypeError" in str(result) for result in pages.run(tmp_path / "without", *steps))
+    settings.CORS_ALLOWED_ORIGINS = [pages.origin]
+    assert pages.run(tmp_path / "with", *steps) == [["PUT", True, "ready", True]] * 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_page_goes_the_whole_way_with_s3(
+    pages: browser.Pages, member: Actor, live_server: Any, settings: Any, tmp_path: Path
+) -> None:
+    """As a PUT, where the size is known, and as a form."""
+    settings.PUBLIC_URL, settings.CORS_ALLOWED_ORIGINS = live_server.url, [pages.origin]
+    with _bucket(settings, tmp_path) as store:
+        settings.DOCUMENT_STORAGE = "s3"
+        _allow(store, pages.origin, "PUT", "POST", "GET")
+        assert member.client.get(f"{V1}/config").json()["check"]["ok"] is True
+        steps = [_whole_way(member, live_server.url, size=len(PDF)), _whole_way(member, live_server.url)]
+        assert pages.run(tmp_path, *steps) == [["PUT", True, "ready", True], ["POST", True, "ready", True]]
+
+
+def _whole_way(actor: Actor, url: str, **more: Any) -> dict[str, Any]:
+    body = {"fileName": "a.pdf", "contentType": "application/pdf", "entityType": "account", "entityId": "1", **more}
+    return {"api": f"{url}{V1}", "token": actor.token, "body": body, "content": PDF.decode()}
+
+
+@contextmanager
+def _bucket(settings: Any, folder: Path) -> Iterator[S3Store]:
+    """Of a store that no page may use yet; browsers know it by another name than the product."""
     if not localstack.python():
         pytest.skip("LocalStack is not installed: run `make test-services`, which puts it into .venv/localstack")
-    with localstack.running(tmp_path) as url:
+    with localstack.running(folder) as url:
         settings.S3_ENDPOINT_URL, settings.S3_PUBLIC_ENDPOINT_URL = url, url.replace("127.0.0.1", "localhost")
         settings.S3_BUCKET, settings.S3_REGION = "browsers", "us-east-1"
         settings.S3_ACCESS_KEY_ID = settings.S3_SECRET_ACCESS_KEY = "test"
         store = S3Store()
         store._client.create_bucket(Bucket="browsers")
+        yield store
+
+
+def _allow(store: S3Store, origin: str, *methods: str) -> None:
+    rule = {"AllowedOrigins": [origin], "AllowedMethods": list(methods), "AllowedHeaders": ["*"]}
+    store._client.put_bucket_cors(Bucket="browsers", CORSConfiguration={"CORSRules": [rule]})
+
+
+def test_page_uploads_to_s3_past_the_product(pages: browser.Pages, settings: Any, tmp_path: Path) -> None:
+    with _bucket(settings, tmp_path) as store:
         signed = [_upload(store, key, size) for key, size in (("w/up/put", len(PDF)), ("w/up/post", None))]
         sent = [browser.as_json(upload, PDF) for upload in signed]
         refused = pages.run(tmp_path / "without", *sent)
         assert all("TypeError" in str(result) for result in refused), refused
-        rule = {"AllowedOrigins": [pages.origin], "AllowedMethods": ["PUT", "POST"], "AllowedHeaders": ["*"]}
-        store._client.put_bucket_cors(Bucket="browsers", CORSConfiguration={"CORSRules": [rule]})
+        _allow(store, pages.origin, "PUT", "POST")
         assert pages.run(tmp_path / "with", *sent) == [200, 204]
         for key in ("w/up/put", "w/up/post"):
             store.promote(key, key.replace("/up/", "/doc/"))

@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections
+from django.db.models import F
 from django.utils import timezone
 
-from core.errors import ProviderUnavailable
 from core.ids import uuid7
 from documents import keys
-from documents.models import STORED, Document, DocumentUsage, Removal
-from documents.services import changing, confirming, reading, reaping, removals
+from documents.models import STORED, Confirmation, Document, DocumentUsage, Removal
+from documents.services import changing, checking, confirming, keeping, reading, reaping, removals
 from documents.services.uploading import UNCONFIRMED_LIFE
 from documents.storage import store
-from documents.storage.local import LocalStore
 from documents.tests.factories import PDF, V1, begin, make_document, objects, send, uploaded
 from documents.tests.test_scanning import EICAR
 from integrations.models import Event
+from integrations.services.files import Brought
 from workspaces.models import PeriodicSlot
 from workspaces.tests.fixtures import Actor
 
@@ -43,34 +43,24 @@ CONFIRMED = {"right": (200, ""), "nothing": (409, "upload_missing"), "shorter": 
              "longer": (422, "size_mismatch"), "other bytes": (422, "hash_mismatch")}  # fmt: skip
 
 
-@pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Have these operations of the store fail; called without any, it works again."""
-    whole = {name: getattr(LocalStore, name) for name in ("promote", "stat", "read", "delete")}
-
-    def fail(*_: object, **__: object) -> Any:
-        raise ProviderUnavailable("The disk is away.")
-
-    def broken(*names: str) -> None:
-        for name, method in whole.items():
-            monkeypatch.setattr(LocalStore, name, fail if name in names else method)
-
-    return broken
-
-
 def a_day_goes_by() -> None:
     """Rows and objects are older by a day, then the reaper has its turns."""
     before = timezone.now() - timedelta(days=1)
     Removal.objects.update(due_at=before)
+    Confirmation.objects.update(finished_at=F("finished_at") - timedelta(days=1))
     for row in Document.objects.filter(status="pending"):
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE documents_document SET id = %s WHERE id = %s",
-                [keys_id(before - timedelta(minutes=1)), row.pk],
-            )
+        make_older(row, before - timedelta(minutes=1))
     reaping.give_up_old()
     Removal.objects.update(due_at=before)
     removals.work()
+
+
+def make_older(row: Document, moment: Any) -> None:
+    """As if it had been begun then."""
+    values = [keys_id(moment), row.pk]
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE documents_document SET id = %s WHERE id = %s", values)
+        cursor.execute("UPDATE documents_confirmation SET document_id = %s WHERE document_id = %s", values)
 
 
 def keys_id(moment: Any) -> Any:
@@ -82,7 +72,7 @@ def settle_down(actor: Actor) -> None:
     a_day_goes_by()
     stored = Document.objects.filter(status__in=STORED)
     assert sorted(objects()) == sorted(stored.values_list("key", flat=True))
-    assert not Document.objects.filter(status="pending").exists()
+    assert not Document.objects.filter(status__in=("pending", "checking")).exists()
     assert not Removal.objects.exists()
     used = DocumentUsage.objects.filter(workspace=actor.workspace).values_list("size", flat=True).first() or 0
     assert used == sum(row.size or 0 for row in stored)
@@ -150,35 +140,20 @@ def test_upload_address_changes_nothing_after_confirm_and_what_it_leaves_goes(me
     settle_down(member)
 
 
-def test_confirm_whose_process_died_in_the_middle_can_be_done_again(
-    member: Actor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun = begin(member)
-    row = Document.objects.get()
-    store().write(row.upload_key, [PDF], content_type="application/pdf")
-    with monkeypatch.context() as patch:
-        patch.setattr(confirming, "inspect", lambda *_: (_ for _ in ()).throw(SystemExit))
-        with pytest.raises(SystemExit):
-            confirming.confirm(document=row, by=member.user)
-    assert len(objects()) == 2  # the upload, and what the dead one was looking at
-    assert member.client.post(f"{V1}/{begun['document']['id']}/confirm").json()["status"] == "ready"
-    settle_down(member)
-
-
 def test_delete_while_it_is_being_confirmed_wins_and_leaves_nothing(
     member: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(member)
     row = Document.objects.select_related("workspace").get()
     store().write(row.upload_key, [PDF], content_type="application/pdf")
-    looking = confirming.inspect
+    looking = checking.inspect
 
     def deleted_meanwhile(*given: Any) -> Any:
         found = looking(*given)
         changing.delete(document=row, by=member.user)
         return found
 
-    monkeypatch.setattr(confirming, "inspect", deleted_meanwhile)
+    monkeypatch.setattr(checking, "inspect", deleted_meanwhile)
     assert member.client.post(f"{V1}/{row.pk}/confirm").status_code == 404
     settle_down(member)
 
@@ -307,10 +282,26 @@ def test_removal_waits_longer_each_time_and_is_done_when_the_store_is_back(
     settle_down(member)
 
 
+def test_file_that_comes_for_hours_keeps_its_object(member: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what the product brings itself: 90 minutes go by between two chunks, and the reaper has its turns."""
+    monkeypatch.setattr(removals, "PUT_OFF_SECONDS", 0.0)
+
+    def slowly() -> Iterator[bytes]:
+        for _ in range(3):
+            yield b"x"
+            Removal.objects.update(due_at=F("due_at") - timedelta(minutes=90))
+            removals.work()
+
+    brought = Brought("a.txt", "text/plain", "contact", "42", slowly())
+    document, made = keeping.keep(workspace=member.workspace, by=member.user, brought=brought)
+    assert (made, objects()) == (True, [document.key])
+    settle_down(member)
+
+
 def test_tick_takes_its_turns(member: Actor) -> None:
     from documents.tasks import tick
 
     removals.note(keys.final_key(member.workspace.pk, uuid7()))
     tick()
     assert not Removal.objects.exists()
-    assert PeriodicSlot.objects.filter(task__startswith="documents.").count() == 4
+    assert PeriodicSlot.objects.filter(task__startswith="documents.").count() == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from core.errors import InvalidInput
+from core.errors import InvalidInput, ProviderUnavailable, RemoteMissing
 from core.ids import uuid7
 from documents.models import Document, DocumentUsage, Removal
 from documents.services import content
 from documents.storage import store
+from documents.storage.local import LocalStore
 from documents.tests.factories import PDF, V1, begin, fetch, make_document, objects, path_of, send, uploaded
 from integrations.models import Event
 from workspaces.models import AuditEvent
@@ -33,8 +35,9 @@ def test_upload_confirm_download_gives_the_same_bytes_as_an_attachment(member: A
     begun = begin(member, fileName="Vertrag – Käthe.pdf")
     assert begun["document"] | {"id": "", "createdAt": "", "uploadedBy": ""} == {
         "id": "", "fileName": "Vertrag – Käthe.pdf", "contentType": "application/pdf", "size": len(PDF),
-        "sha256": sha256(PDF).hexdigest(), "status": "pending", "rejection": None, "entityType": "account",
-        "entityId": "1", "uploadedBy": "", "createdAt": "", "confirmedAt": None, "archivedAt": None,
+        "sha256": sha256(PDF).hexdigest(), "status": "pending", "rejection": None, "confirmation": None,
+        "entityType": "account", "entityId": "1", "uploadedBy": "", "createdAt": "", "confirmedAt": None,
+        "archivedAt": None,
     }  # fmt: skip
     assert begun["upload"]["headers"] == {"Content-Type": "application/pdf"}
     assert send(begun).status_code == 204
@@ -221,6 +224,15 @@ def test_archive_turns_over_and_sets(member: Actor) -> None:
     assert list(actions) == ["document.archived", "document.restored"]
 
 
+@pytest.mark.parametrize("body", ["[]", "null", "0", '""', "false", '{"archived": "yes"}'])
+def test_archive_of_what_is_no_object_with_a_flag_is_refused(member: Actor, body: str) -> None:
+    row = make_document(member)
+    answer = member.client.post(f"{V1}/{row.pk}/archive", body, content_type="application/json")
+    assert answer.status_code == 400
+    row.refresh_from_db()
+    assert row.status == "ready"
+
+
 def test_archived_document_can_still_be_downloaded_and_confirmed(member: Actor) -> None:
     shown = uploaded(member)
     member.client.post(f"{V1}/{shown['id']}/archive")
@@ -249,6 +261,21 @@ def test_delete_takes_row_and_object(member: Actor) -> None:
     assert objects() == []
     assert fetch(url).status_code == 404
     assert told(member) == ["document.uploaded", "document.deleted"]
+
+
+@pytest.mark.parametrize(("met", "status"), [(RemoteMissing(), 404), (ProviderUnavailable("The disk is away."), 503)])
+def test_download_of_what_goes_away_just_then_is_an_answer(
+    member: Actor, monkeypatch: pytest.MonkeyPatch, met: Exception, status: int
+) -> None:
+    """Between the look at its size and its first byte; not a 200 that breaks off."""
+    url = member.client.get(f"{V1}/{uploaded(member)['id']}/download").json()["url"]
+
+    def gone(*_: object, **__: object) -> Iterator[bytes]:
+        raise met
+        yield b""
+
+    monkeypatch.setattr(LocalStore, "read", gone)
+    assert fetch(url).status_code == status
 
 
 def test_delete_of_what_another_uploaded_is_for_admins(owner: Actor, admin: Actor, member: Actor) -> None:

@@ -88,7 +88,7 @@ class TestFilters:
     def test_entity_has_its_documents_and_their_counts(self, member: Actor) -> None:
         answer = member.client.get(f"{V1}/entity/contact/42").json()
         assert [row["fileName"] for row in answer["data"]][-1] == "Vertrag Käthe 2026.pdf"
-        assert answer["counts"] == {"pending": 1, "ready": 1, "archived": 1, "rejected": 1}
+        assert answer["counts"] == {"pending": 1, "checking": 0, "ready": 1, "archived": 1, "rejected": 1}
         assert answer["pagination"]["total"] == 4
 
 

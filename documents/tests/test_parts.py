@@ -18,10 +18,10 @@ from core.errors import ProviderUnavailable
 from core.ids import uuid7
 from documents import keys
 from documents.models import Document, DocumentUsage, Removal
-from documents.services import confirming, reading, reaping, removals
+from documents.services import checking, confirming, reading, reaping, removals
 from documents.storage import s3_writing
 from documents.storage.s3 import S3Store
-from documents.tests.factories import V1, begin, objects
+from documents.tests.factories import V1, begin, objects, work
 from documents.tests.test_document_states import outcome, settle_down
 from integrations.models import Event
 from workspaces.tests.fixtures import Actor
@@ -148,6 +148,84 @@ def test_file_beyond_what_one_request_copies_is_copied_in_ranges_and_read_for_it
     assert b"".join(store.read(key)) == LARGE
     settle_down(member)
     assert unfinished(store) == []
+
+
+# --- looked at by a worker ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_background(settings: Any) -> None:
+    settings.DOCUMENT_CHECK_AT_ONCE_BYTES = PART
+
+
+@pytest.mark.usefixtures("in_background")
+def test_parts_are_joined_and_looked_at_in_the_background(member: Actor, broken: Callable[..., None]) -> None:
+    begun = begin(member, LARGE)
+    address = f"{V1}/{begun['document']['id']}"
+    assert [send(part) for part in begun["upload"]["parts"][:2]] == [200, 200]
+    answer = member.client.post(f"{address}/confirm")
+    assert (outcome(answer), answer.json()["error"]["missingParts"]) == ((409, "upload_missing"), [3])
+    assert send(begun["upload"]["parts"][2]) == 200
+    broken("parts")
+    assert outcome(member.client.post(f"{address}/confirm")) == (503, "storage_unavailable")
+    broken()
+    assert outcome(member.client.post(f"{address}/confirm")) == (202, "")
+    for fault in ("join", "promote", "read"):
+        broken(fault)
+        work()
+        assert member.client.get(address).json()["confirmation"]["lastError"]["code"] == "storage_unavailable"
+    assert outcome(member.client.get(f"{address}/parts")) == (409, "not_pending")
+    broken()
+    work()
+    ready = member.client.post(f"{address}/confirm")
+    assert (ready.status_code, ready.json()["sha256"]) == (200, sha256(LARGE).hexdigest())
+    assert Event.objects.filter(type="document.uploaded").count() == 1
+    settle_down(member)
+
+
+@pytest.mark.usefixtures("in_background")
+def test_reaper_that_comes_while_a_worker_copies_ends_neither_upload_nor_copy(
+    member: Actor, store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(S3Store, "largest_request", 6 * MIB)
+    monkeypatch.setattr(s3_writing, "COPIED", PART)
+    monkeypatch.setattr(reaping, "ORPHAN_AGE", -timedelta(hours=1))
+    begun = begin(member, LARGE, sha256=None)
+    assert [send(part) for part in begun["upload"]["parts"]] == [200, 200, 200]
+    address, seen = f"{V1}/{begun['document']['id']}", []
+    assert outcome(member.client.post(f"{address}/confirm")) == (202, "")
+    told = checking.Pulse.__call__
+
+    def meanwhile(pulse: checking.Pulse, count: int) -> None:
+        told(pulse, count)
+        if member.client.get(address).json()["confirmation"]["stage"] == "copying":
+            seen.append(count)
+            Removal.objects.filter(key__contains="/up/").update(due_at=timezone.now())
+            removals.work()
+            reaping.give_up_old()
+            reaping.remove_orphans()
+
+    monkeypatch.setattr(checking.Pulse, "__call__", meanwhile)
+    work()
+    assert seen == [PART, PART, len(LARGE) - 2 * PART], "three ranges"
+    assert member.client.get(address).json()["status"] == "ready"
+    assert b"".join(store.read(Document.objects.get().key)) == LARGE
+    settle_down(member)
+
+
+@pytest.mark.usefixtures("in_background")
+def test_upload_in_parts_that_went_away_while_it_waited_is_given_back(member: Actor, store: S3Store) -> None:
+    begun = begin(member, LARGE)
+    for part in begun["upload"]["parts"]:
+        send(part)
+    address, row = f"{V1}/{begun['document']['id']}", Document.objects.get()
+    assert outcome(member.client.post(f"{address}/confirm")) == (202, "")
+    store.abort(row.upload_key, row.upload_id)
+    work()
+    found = member.client.get(address).json()
+    assert (found["status"], found["confirmation"]["lastError"]["code"]) == ("pending", "upload_missing")
+    assert outcome(member.client.post(f"{address}/confirm")) == (409, "upload_missing")
+    settle_down(member)
 
 
 # --- what is signed -------------------------------------------------------------------------------------------------

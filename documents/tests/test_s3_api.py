@@ -12,12 +12,15 @@ import httpx
 import pytest
 from django.utils import timezone
 
+from core.ids import uuid7
+from documents import keys
 from documents.files import DocumentFiles
 from documents.models import Document, Removal
-from documents.services import removals
+from documents.services import reaping, removals
 from documents.storage.s3 import S3Store
 from documents.storage.s3_writing import PART
 from documents.tests.factories import PDF, V1, begin
+from documents.tests.test_document_states import a_day_goes_by
 from integrations.services.files import Brought
 from workspaces.tests.fixtures import Actor
 
@@ -139,6 +142,27 @@ def test_file_that_breaks_off_leaves_no_object_and_no_parts(member: Actor, store
     assert objects(store) == before
     assert "Uploads" not in store._client.list_multipart_uploads(Bucket=store._bucket)
     assert not Removal.objects.exists()
+
+
+def test_reaper_goes_through_the_bucket(member: Actor, store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a day leaves: a document, an upload nobody confirmed, objects no row names, something of others."""
+    monkeypatch.setattr(reaping, "ORPHAN_AGE", -timedelta(hours=1))
+    before = objects(store)
+    kept, unconfirmed = begin(member, PDF), begin(member, PDF)
+    for begun in (kept, unconfirmed):
+        assert send(begun["upload"]).status_code == 200
+    member.client.post(f"{V1}/{kept['document']['id']}/confirm")
+    orphans = [make(member.workspace.pk, uuid7()) for make in (keys.final_key, keys.upload_key)]
+    for key in (*orphans, "somebody/elses"):
+        store.write(key, [b"x"], content_type="text/plain")
+    row = Document.objects.get(pk=kept["document"]["id"])
+    waiting = Document.objects.get(pk=unconfirmed["document"]["id"])
+    assert reaping.remove_orphans() == 2
+    removals.work()
+    assert objects(store) - before == {row.key, waiting.upload_key, "somebody/elses"}
+    a_day_goes_by()
+    assert objects(store) - before == {row.key, "somebody/elses"}
+    assert list(Document.objects.values_list("status", flat=True)) == ["ready"]
 
 
 def test_store_that_refuses_what_we_sign_or_is_gone_is_said_without_the_secret(

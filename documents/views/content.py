@@ -48,7 +48,7 @@ class Content(Signed):
 
     @extend_schema(operation_id="document_content", responses=BINARY, auth=[])
     def get(self, request: Request, link: str) -> StreamingHttpResponse:
-        """The file as an attachment; `Range` gives a part of it."""
+        """The file as an attachment; `Range` gives a part of it. 403 `link_invalid`."""
         return _sent(request, content.part(link, inline=False, **_ranges(request)), SANDBOX)
 
     @extend_schema(
@@ -58,7 +58,7 @@ class Content(Signed):
         auth=[],
     )
     def put(self, request: Request, link: str) -> Response:
-        """The whole file as the body, exactly as `documents/upload` said."""
+        """The whole file as the body, exactly as `documents/upload` said: else 413 or 422. 403 `link_invalid`."""
         length = _length(request)
         try:
             grant = content.check(link, length=length, content_type=request.content_type or "")
@@ -74,7 +74,7 @@ class PreviewContent(Signed):
 
     @extend_schema(operation_id="document_preview_content", responses=BINARY, auth=[])
     def get(self, request: Request, link: str) -> HttpResponseBase:
-        """Pictures and PDF, to be shown in a frame of a page that may call the API."""
+        """Pictures and PDF, to be shown in a frame of a page that may call the API. 403 `link_invalid`."""
         framed = " ".join(["frame-ancestors 'self'", *settings.CORS_ALLOWED_ORIGINS])
         answer = _sent(request, content.part(link, inline=True, **_ranges(request)), f"{SANDBOX}; {framed}")
         answer.xframe_options_exempt = True  # type: ignore[attr-defined]  # the policy says who may

@@ -11,7 +11,8 @@ from rest_framework.views import APIView
 from core.api.pagination import PageParameters, paged_query, read_page
 from core.api.serializers import valid
 from documents import serializers as wire
-from documents.models import Document
+from documents import tasks
+from documents.models import Document, DocumentStatus
 from documents.services import changing, confirming, copying, downloading, in_parts, reading, standing, uploading
 from documents.services.reading import DocumentsQuery, Filters
 from entities.serializers import EntityFields
@@ -60,12 +61,21 @@ class Parts(APIView):
 class Confirm(APIView):
     """An upload is done."""
 
-    @extend_schema(operation_id="documents_confirm", request=None, responses=wire.DocumentShape)
+    @extend_schema(
+        operation_id="documents_confirm",
+        request=None,
+        responses={200: wire.DocumentShape, 202: wire.DocumentShape},
+    )
     def post(self, request: Request, document_id: str) -> Response:
         """Looks at what was uploaded: its size, its SHA-256 and what it is. 409 `upload_missing` where nothing came;
         422 where it is not what was announced, and then the file is gone. Repeatable. Of an upload in parts it joins
-        them first: 409 names those that are missing."""
+        them first: 409 names those that are missing. 202 with the document `checking` where that goes on in the
+        background (files larger than DOCUMENT_CHECK_AT_ONCE_BYTES): `GET documents/:id` says how far it is; confirming
+        again answers 202 while it lasts and as ever once it has ended."""
         document = confirming.confirm(document=find(request, document_id), by=caller(request).user)
+        if document.status == DocumentStatus.CHECKING:
+            tasks.ring_confirmation(document.pk)
+            return Response(wire.document(document), status=status.HTTP_202_ACCEPTED)
         return Response(wire.document(document))
 
 
@@ -118,7 +128,8 @@ class Download(APIView):
         responses={200: wire.DownloadShape, 302: OpenApiResponse(description="With redirect=true: the file itself.")},
     )
     def get(self, request: Request, document_id: str) -> Response:
-        """An address it can be had at for five minutes, by anybody who has the address; always an attachment."""
+        """An address it can be had at for five minutes, by anybody who has the address; always an attachment.
+        409 `not_ready` before it is confirmed."""
         asked = valid(wire.DownloadParameters, request.query_params).validated_data
         made = downloading.download(document=find(request, document_id))
         if asked["redirect"]:
@@ -142,13 +153,13 @@ class Archive(APIView):
     def post(self, request: Request, document_id: str) -> Response:
         """An empty body turns it over, `archived` sets it. Nothing is deleted. 409 where it is not ready."""
         document = find(request, document_id)
-        wanted = valid(wire.ArchiveBody, request.data or {}).validated_data.get("archived")
+        wanted = valid(wire.ArchiveBody, request.data).validated_data.get("archived")
         row = changing.archive(document=document, by=caller(request).user, archived=wanted)
         return Response(wire.document(row))
 
     @extend_schema(operation_id="document_archive_update", request=wire.ArchiveBody, responses=wire.DocumentShape)
     def patch(self, request: Request, document_id: str) -> Response:
-        """As POST."""
+        """As POST, 409 too."""
         return self.post(request, document_id)
 
 
