@@ -3,13 +3,13 @@ is, and what is to be decided. Every change goes through the service that the AP
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.validators import RegexValidator
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.decorators import display
@@ -70,22 +70,12 @@ class DecideFilter(admin.SimpleListFilter):
 class MatchAdmin(ReadOnlyAdmin):
     """What both kinds have."""
 
-    key: ClassVar[str]
-    """The column that several matches may share."""
     can_add = True
     list_filter = (SourceFilter, DecideFilter)
     list_select_related = ("created_by", "workspace")
     ordering = ("-id",)
     readonly_fields = ("source_words", "confidence_words", "linked", "created_at")
     actions_detail = ("keep", "undo")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With whether the same stands for another entity of its type too."""
-        others = self.model._default_manager.filter(
-            workspace=OuterRef("workspace"), entity_type=OuterRef("entity_type"), **{self.key: OuterRef(self.key)}
-        ).exclude(pk=OuterRef("pk"))
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(shared=Exists(others))
-        return rows
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -121,7 +111,7 @@ class MatchAdmin(ReadOnlyAdmin):
     @display(description="confidence", label=CONFIDENCE)
     def confidence(self, match: matches.AnyMatch) -> tuple[str, str]:
         """By hand is certain; a CRM's word is likely; what stands for several of a kind is to be decided."""
-        level = ASKED if match.shared else LIKELY if match.source else CERTAIN  # type: ignore[union-attr]
+        level = ASKED if match.shared else LIKELY if match.source else CERTAIN
         return level, CONFIDENCE_WORDS[level]
 
     @display(description="confidence")
@@ -171,7 +161,6 @@ class MatchAdmin(ReadOnlyAdmin):
 class AddressMatchAdmin(MatchAdmin):
     """Addresses."""
 
-    key = "address_key"
     list_display = ("address", "entity_type", "entity_id", "source_words", "confidence", "created_at")
     search_fields = ("address", "entity_id")
     fields = (
@@ -183,7 +172,6 @@ class AddressMatchAdmin(MatchAdmin):
 class DomainMatchAdmin(MatchAdmin):
     """Domains."""
 
-    key = "domain"
     list_display = ("domain", "entity_type", "entity_id", "source_words", "confidence", "created_at")
     search_fields = ("domain", "entity_id")
     fields = (

@@ -46,6 +46,9 @@ class Match(EntityReference):
     """"" where a person made it, `SYNCED` where a CRM is followed."""
     source_id = models.UUIDField(null=True, blank=True)
     """The integration whose CRM is followed. By id only: integrations stand above entities."""
+    shared = models.BooleanField(db_default=False, editable=False)
+    """Whether the same address or domain stands for another entity of this type too: somebody is to decide. Kept by
+    triggers (migration 0004, ADR 41); what a match is of never changes."""
 
     class Meta:
         abstract = True
@@ -78,6 +81,7 @@ class AddressMatch(Match):
         indexes = (
             models.Index(fields=("workspace", "entity_type", "entity_id"), name="addressmatch_of_entity"),
             models.Index(fields=("source_id",), condition=Q(source=SYNCED), name="addressmatch_of_source"),
+            models.Index(fields=("workspace", "-id"), condition=Q(shared=True), name="addressmatch_to_decide"),
         )
 
     def __str__(self) -> str:
@@ -103,6 +107,7 @@ class DomainMatch(Match):
         indexes = (
             models.Index(fields=("workspace", "entity_type", "entity_id"), name="domainmatch_of_entity"),
             models.Index(fields=("source_id",), condition=Q(source=SYNCED), name="domainmatch_of_source"),
+            models.Index(fields=("workspace", "-id"), condition=Q(shared=True), name="domainmatch_to_decide"),
         )
 
     def __str__(self) -> str:

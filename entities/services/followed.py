@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import transaction
+
 from entities import matching
 from entities.models import MAX_KEY, SYNCED, AddressMatch, DomainMatch
+from entities.services.locking import one_writer
 
 NOT_AN_ADDRESS, NOT_A_DOMAIN, FREE_MAIL = "not_an_address", "not_a_domain", "free_mail"
 """Why a name was skipped."""
@@ -44,10 +47,12 @@ def follow_domains(
     return _follow(DomainMatch, _domain, workspace_id, source_id, entity_type, names)
 
 
-def forget(*, source_id: uuid.UUID) -> int:
+def forget(*, workspace_id: uuid.UUID, source_id: uuid.UUID) -> int:
     """Undo all that follows this integration; how many matches went."""
     kept_by = {"source": SYNCED, "source_id": source_id}
-    return sum(model.objects.filter(**kept_by).delete()[0] for model in (AddressMatch, DomainMatch))
+    with transaction.atomic():
+        one_writer(workspace_id)
+        return sum(model.objects.filter(**kept_by).delete()[0] for model in (AddressMatch, DomainMatch))
 
 
 Read = Callable[[str], tuple[str, dict[str, str], str]]
@@ -83,6 +88,7 @@ def _follow(
                 skipped[reason] += 1
             else:
                 wanted.setdefault((entity_id, key), columns)
+    one_writer(workspace_id)
     rows: list[Any] = list(
         model.objects.in_workspace(workspace_id).filter(entity_type=entity_type, entity_id__in=list(names))
     )

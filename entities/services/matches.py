@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string
 from core.errors import InvalidInput, NotFound, PermissionRefused
 from entities import matching
 from entities.models import AddressMatch, DomainMatch
+from entities.services.locking import one_writer
 from workspaces.models import CONSOLE_ROLES, Membership
 from workspaces.services import audit
 
@@ -57,6 +58,7 @@ def match_address(
     if not key:
         raise InvalidInput(fields={"emailAddress": [f"{address[:100]!r} is not an email address."]})
     with transaction.atomic():
+        one_writer(workspace.pk)
         match, created = AddressMatch.objects.get_or_create(
             workspace=workspace,
             address_key=key,
@@ -81,6 +83,7 @@ def match_domain(
         words = f"Anybody can have an address at {name}, so it stands for no entity. Match single addresses instead."
         raise InvalidInput(fields={"domain": [words]})
     with transaction.atomic():
+        one_writer(workspace.pk)
         match, created = DomainMatch.objects.get_or_create(
             workspace=workspace,
             domain=name,
@@ -115,6 +118,7 @@ def remove(*, match: AnyMatch, by: User) -> None:
     if match.created_by_id != by.pk and not _may_undo_others(match.workspace_id, by):
         raise PermissionRefused("Only who made this match, an ADMIN or an OWNER can undo it.")
     with transaction.atomic():
+        one_writer(match.workspace_id)
         _record(match, "match.removed", by)
         match.delete()
 
@@ -124,6 +128,7 @@ def decide(*, match: AnyMatch, by: User) -> int:
     person's own from now on. A match that follows a CRM may come again with the next change there."""
     same = {"address_key": match.address_key} if isinstance(match, AddressMatch) else {"domain": match.domain}
     with transaction.atomic():
+        one_writer(match.workspace_id)
         kind = type(match)
         others = kind.objects.in_workspace(match.workspace_id).filter(entity_type=match.entity_type, **same)
         others = others.exclude(pk=match.pk).select_related("workspace").select_for_update(of=("self",))
