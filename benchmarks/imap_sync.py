@@ -17,7 +17,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,23 +253,29 @@ class Mailbox:
         the folder's figures alone: a page that is read fifty times a second takes a fifth of the machine's work."""
         seen: list[float] = []
         spent: list[dict[str, float]] = []
+        over = threading.Event()
+
+        def see(there: Callable[[], bool]) -> None:
+            while not there():
+                if over.wait(0.02) and not there():
+                    raise RuntimeError("The sync ended and its mail is not to be seen.")
+            seen.append(time.perf_counter() - began)
 
         def look() -> None:
             try:
-                while self._shown(INBOX) < FIRST:
-                    time.sleep(0.02)
-                seen.append(time.perf_counter() - began)
-                while self._counted() < count or self._shown("all") + self._shown(SPAM) < count:
-                    time.sleep(0.02)
-                seen.append(time.perf_counter() - began)
+                see(lambda: self._shown(INBOX) >= FIRST)
+                see(lambda: self._counted() >= count and self._shown("all") + self._shown(SPAM) >= count)
                 spent.append(self._spent(worker))
             finally:
                 database.close()
 
-        looking = threading.Thread(target=look)
-        looking.start()
-        yield seen, spent
-        looking.join()
+        with ThreadPoolExecutor(1, "look") as thread:
+            looking = thread.submit(look)
+            try:
+                yield seen, spent
+            finally:
+                over.set()  # also where the worker broke: nobody is waited for then
+            looking.result()
 
     def _shown(self, folder: str) -> int:
         return inbox(query=InboxQuery(folder=folder), user=self.owner.user, workspace=self.owner.workspace).total

@@ -248,9 +248,7 @@ def _text_part(text: str, subtype: str) -> bytes:
 
 def _file_part(attachment: OutgoingAttachment, disposition: str) -> bytes:
     refuse_controls(attachment.file_name, "fileName")
-    content_type = (attachment.content_type or "application/octet-stream").lower()
-    if not _CONTENT_TYPE.fullmatch(content_type):
-        raise InvalidInput(fields={"contentType": [f"{content_type[:100]!r} is not a media type."]})
+    content_type = media_type(attachment.content_type or "application/octet-stream")
     if content_type.startswith(("multipart/", "message/")):  # must not be base64 (RFC 2046 5.1, 5.2.1)
         content_type = "application/octet-stream"
     return _part(
@@ -260,6 +258,14 @@ def _file_part(attachment: OutgoingAttachment, disposition: str) -> bytes:
         "Content-Transfer-Encoding: base64",
         body=base64.encodebytes(attachment.content).replace(b"\n", b"\r\n"),
     )
+
+
+def media_type(text: str) -> str:
+    """In lower case; InvalidInput where it is none."""
+    lowered = text.lower()
+    if not _CONTENT_TYPE.fullmatch(lowered):
+        raise InvalidInput(fields={"contentType": [f"{lowered[:100]!r} is not a media type."]})
+    return lowered
 
 
 def _file_name(name: str) -> str:

@@ -12,11 +12,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_tz
 from functools import lru_cache
+from mmap import mmap
 from urllib.parse import unquote_to_bytes
 
 from email_sync.parsing.text import clean, decode, one_line
 
 Headers = tuple[tuple[str, str], ...]
+Raw = bytes | mmap
+"""A message in memory, or in a file."""
 
 MAX_BLOCK = 256 * 1024
 MAX_HEADERS = 1_000
@@ -45,7 +48,7 @@ _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 # --- the block -------------------------------------------------------------------------------------------------------
 
 
-def split_block(raw: bytes, start: int, end: int) -> tuple[Headers, int]:
+def split_block(raw: Raw, start: int, end: int) -> tuple[Headers, int]:
     """The headers that begin at `start`, undecoded but unfolded, and where the body begins.
 
     A line that is no header ends the block, as it does in the standard library (the empty line is missing), unless the
@@ -73,7 +76,7 @@ def split_block(raw: bytes, start: int, end: int) -> tuple[Headers, int]:
     return _joined(found), end
 
 
-def _orderly(raw: bytes, start: int, end: int) -> tuple[Headers, int] | None:
+def _orderly(raw: Raw, start: int, end: int) -> tuple[Headers, int] | None:
     """The block in one look where it is as it should be: nothing but headers, then an empty line, within every limit.
     None for any other, which is read line by line."""
     block = _ORDERLY_BLOCK.match(raw, start, min(end, start + MAX_ORDERLY))
@@ -85,11 +88,11 @@ def _orderly(raw: bytes, start: int, end: int) -> tuple[Headers, int] | None:
     return tuple((name.decode("ascii"), _unfold(value)) for name, value in found), block.end()
 
 
-def _is_header(raw: bytes, position: int) -> bool:
+def _is_header(raw: Raw, position: int) -> bool:
     return bool(_HEADER_NAME.match(raw, position, position + 202))
 
 
-def _after_blank_line(raw: bytes, position: int, end: int) -> int:
+def _after_blank_line(raw: Raw, position: int, end: int) -> int:
     """Where the body begins after a block too large to be read."""
     starts = [
         at + width for mark, width in ((b"\n\n", 2), (b"\n\r\n", 3)) if (at := raw.find(mark, position, end)) >= 0

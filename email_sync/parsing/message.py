@@ -17,10 +17,10 @@ from email_sync.parsing.attachments import attachment_part, disposition
 from email_sync.parsing.mailboxes import addresses
 from email_sync.parsing.parts import PartNode
 from email_sync.parsing.structure import Walk, find, node
-from email_sync.parsing.text import clean, decode, decode_transfer, unflow
+from email_sync.parsing.text import clean, decode, decode_pieces, unflow
 from email_sync.records import Address, AttachmentPart, DeliveryReport, ParsedMessage
 
-__all__ = ["PartNode", "attachment", "from_parts", "headers_only", "parse", "unreadable"]
+__all__ = ["PartNode", "attachment", "attachment_pieces", "from_parts", "headers_only", "parse", "unreadable"]
 
 MAX_TEXT = 1024 * 1024
 MAX_HTML = 2 * 1024 * 1024
@@ -28,6 +28,8 @@ MAX_TREE_DEPTH = 60
 """Of a tree given to `from_parts`; the walk over raw bytes stops earlier."""
 MAX_ATTACHMENTS = 1_000
 MAX_CALENDARS = 5
+PIECE = 256 * 1024
+"""Encoded bytes of an attachment that are decoded at a time."""
 
 TRUNCATED = "Only the beginning was fetched: the message is over the size limit."
 NOBODY = Address("", "")
@@ -66,12 +68,18 @@ def unreadable(defect: str) -> ParsedMessage:
     return _from_headers((), defect)
 
 
-def attachment(raw: bytes, part_id: str) -> bytes:
+def attachment(raw: head.Raw, part_id: str) -> bytes:
     """The decoded bytes of one part. RemoteMissing where the message has no such part."""
+    return b"".join(attachment_pieces(raw, part_id))
+
+
+def attachment_pieces(raw: head.Raw, part_id: str) -> Iterator[bytes]:
+    """The decoded bytes of one part, a piece at a time. RemoteMissing where the message has no such part."""
     span = find(Walk(raw).root(), part_id)
     if span is None:
         raise RemoteMissing("The message has no such part.")
-    return decode_transfer(raw[span.start : span.end], span.encoding)
+    starts = range(span.start, span.end, PIECE)
+    yield from decode_pieces((raw[start : min(start + PIECE, span.end)] for start in starts), span.encoding)
 
 
 # --- headers ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from email_sync.parsing.headers import Headers, first, split_block, value_and_parameters
+from email_sync.parsing.headers import Headers, Raw, first, split_block, value_and_parameters
 from email_sync.parsing.parts import REPORT_BYTES, REPORT_TYPES, PartNode
 from email_sync.parsing.text import base64_size, decode_transfer
 
@@ -42,7 +42,7 @@ class Span:
 class Walk:
     """One walk over one message. `notes` says which bounds were hit."""
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: Raw) -> None:
         self.raw = raw
         self.parts = 0
         self.notes: list[str] = []
@@ -103,9 +103,8 @@ class Walk:
     def _next_marker(self, marker: bytes, position: int, start: int, end: int) -> int:
         """The next line that begins with `marker`, -1 where none does. The line before may end where this one
         begins."""
-        if (position == start or self.raw[position - 1 : position] == b"\n") and self.raw.startswith(
-            marker, position, end
-        ):
+        begins = position == start or self.raw[position - 1 : position] == b"\n"
+        if begins and self.raw[position : min(position + len(marker), end)] == marker:
             return position
         found = self.raw.find(b"\n" + marker, position, end)
         return found + 1 if found >= 0 else -1

@@ -10,15 +10,11 @@ The shared contract suite in `email_sync/tests/contract.py` holds every provider
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from core.errors import BudgetSpent, ProviderRateLimited
-from core.metering import Meter, Quota, Unmetered
 from email_sync.records import (
     Address,
     ChangePage,
@@ -30,27 +26,15 @@ from email_sync.records import (
     SentMail,
     Stream,
 )
+from integrations.accounts import AccountProvider, ProviderAccount
+
+MailAccount = ProviderAccount
+"""What a provider needs to reach one mailbox."""
 
 
-@dataclass(frozen=True, slots=True)
-class MailAccount:
-    """What a provider needs to reach one mailbox. `repr` shows no secret."""
-
-    email: str
-    access_token: str = field(default="", repr=False)
-    """OAuth access token, fresh; "" for password accounts."""
-    settings: Mapping[str, object] = field(default_factory=dict)
-    """Not secret, as the connection stores them: hosts, ports, security, user names, API origin."""
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Passwords by name ("imapPassword", "smtpPassword"); empty for OAuth accounts."""
-    meter: Meter = field(default_factory=Unmetered, repr=False, compare=False)
-
-
-class MailProvider(ABC):
+class MailProvider(AccountProvider):
     """One mailbox at one provider, for the time of one piece of work. Use as a context manager."""
 
-    key: ClassVar[str]
-    """The connection provider this serves; the registry checks it."""
     fetch_batch: ClassVar[int] = 50
     """How many messages one `fetch` call is best given."""
     may_forget_changes: ClassVar[bool] = False
@@ -62,24 +46,6 @@ class MailProvider(ABC):
     """False where the provider does not know which other addresses the account may send as: then its user says."""
     max_mail_bytes: ClassVar[int] = 36_700_160
     """The largest mail it takes, as bytes on the wire."""
-    quota: ClassVar[Quota | None] = None
-    """What `account.meter` keeps; None where the provider names no budget."""
-
-    def __init__(self, account: MailAccount) -> None:
-        self.account = account
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, ProviderRateLimited) and not isinstance(error, BudgetSpent):
-            self.account.meter.throttled(error.retry_after)
-        self.close()
-
-    def close(self) -> None:  # noqa: B027 - a provider without connections has nothing to give back
-        """Give back connections. Never raises."""
 
     @abstractmethod
     def folders(self) -> list[RemoteFolder]:

@@ -8,16 +8,15 @@ from tempfile import SpooledTemporaryFile
 from threading import BoundedSemaphore
 from typing import IO, TYPE_CHECKING
 
-from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpResponse
 from django.utils.http import content_disposition_header
 
 from core.errors import Conflict, RemoteMissing, ServiceBusy
 from email_sync.models import Attachment, Message
-from email_sync.parsing import message as parser
 from email_sync.providers import MAIL_PROVIDERS
 from email_sync.providers.base import MailProvider
 from email_sync.scope import is_imported
+from email_sync.services import imported
 from email_sync.services.accounts import with_mailbox
 from integrations.services.files import Brought, Kept, files
 from workspaces import scoping
@@ -76,7 +75,8 @@ def _spooled(message: Message, part: Attachment) -> Iterator[bytes]:
 
 def _fetch_into(file: IO[bytes], message: Message, part: Attachment) -> None:
     if is_imported(message.remote_id):
-        file.write(_of_source(message, part))
+        for piece in _imported(message, part):
+            file.write(piece)
         return
 
     def work(box: MailProvider) -> None:
@@ -96,7 +96,7 @@ def _in_turn(message: Message, part: Attachment) -> Iterator[None]:
     """What comes whole is in memory twice while it comes: a few large ones at a time. ServiceBusy where it is not soon
     one's turn."""
     kind = MAIL_PROVIDERS.get(message.connection.provider)
-    if part.size <= SMALL or (kind.attachments_in_pieces and not is_imported(message.remote_id)):
+    if part.size <= SMALL or kind.attachments_in_pieces or is_imported(message.remote_id):
         yield
         return
     if not _turns.acquire(timeout=TURN_SECONDS):
@@ -118,18 +118,18 @@ def _part(message: Message, attachment_id: str) -> Attachment:
 
 def _bytes(message: Message, part: Attachment) -> bytes:
     if is_imported(message.remote_id):
-        return _of_source(message, part)
+        return b"".join(_imported(message, part))
     try:
         return with_mailbox(message.connection, lambda box: box.attachment(message.remote_id, part.part_id))
     except RemoteMissing:
         raise Conflict("The provider no longer has this attachment.", code="removed") from None
 
 
-def _of_source(message: Message, part: Attachment) -> bytes:
-    """Imported mail: no provider has it, its bytes are here."""
+def _imported(message: Message, part: Attachment) -> Iterator[bytes]:
+    """No provider has it, its bytes are here."""
     try:
-        return parser.attachment(bytes(message.imported_source.raw), part.part_id)
-    except (RemoteMissing, ObjectDoesNotExist):
+        yield from imported.attachment_pieces(message, part.part_id)
+    except RemoteMissing:
         raise Conflict("The bytes of this attachment were not kept.", code="removed") from None
 
 

@@ -119,6 +119,11 @@ def _due(**which: object) -> QuerySet[LocalChange]:
     return pending.filter(Q(attempts=0) | Q(created_at__lt=Now() - wait))
 
 
+def are_due(connection: Connection) -> bool:
+    """Whether `push` has anything to send now."""
+    return _due(connection=connection).exists()
+
+
 def push(connection: Connection, mailbox: MailProvider, *, hold: Hold = lambda: None) -> None:
     """Send what is pending, oldest first, those that failed before last and one by one. What the provider refuses is
     marked with its words; where it is away the rest stays pending. Throttled, or the credential refused: raises.

@@ -31,7 +31,7 @@ from core.errors import (
     ServiceBusy,
 )
 from core.redaction import clean_words
-from core.work import backoff_seconds
+from core.work import backoff_seconds, sane_wait
 from email_sync.addresses import domain_of
 from email_sync.composing import OutgoingAttachment
 from email_sync.models import Draft, Message
@@ -44,7 +44,7 @@ from email_sync.services.draft_refreshing import DraftConflict, Present, look, t
 from email_sync.services.locking import one_writer
 from email_sync.services.sending import Ancestry, Letter
 from integrations.models import Connection, SyncCursor
-from integrations.services import schedule, sync_runs
+from integrations.services import schedule
 
 logger = logging.getLogger("patchbay.send")
 
@@ -194,7 +194,7 @@ def _later(draft: Draft, error: HubError, *, final: bool = False) -> None:
     attempts = draft.attempts + 1
     wait = backoff_seconds(attempts)
     if isinstance(error, ProviderRateLimited):
-        wait = sync_runs.sane_wait(error.retry_after)
+        wait = sane_wait(error.retry_after)
     over = final or attempts >= MAX_ATTEMPTS
     logger.info("draft %s: %s", draft.pk, error.code)
     Draft.objects.filter(pk=draft.pk, revision=draft.revision).update(

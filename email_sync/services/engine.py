@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -38,9 +37,10 @@ from email_sync.services import (
     store,
 )
 from email_sync.services.accounts import with_mailbox
+from email_sync.services.ahead import Ahead
 from email_sync.services.fetching import prepare
 from email_sync.services.garbage import rare_collections
-from email_sync.services.pages import FIRST_PAGE, PAGE, Pages
+from email_sync.services.pages import PAGE, Pages
 from email_sync.services.reconcile import compare, fresh_cursor, guard_removal, ids_of, listed_since, unseen_elsewhere
 from integrations.models import SyncCursor, SyncRun
 from integrations.services import quota
@@ -102,7 +102,7 @@ class MailboxSync(Pages):
         self._count_ahead(wanted)
         retry = partial(refilling.retry, self)
         steps = (self._begin, self.catch_up, retry, self._bring_known, partial(self._backfill, wanted), self._restore)
-        with ThreadPoolExecutor(1, "fetch-ahead") as self.ahead:  # nothing is fetched any more when the mailbox closes
+        with Ahead(self) as self.ahead:
             for step in steps:
                 for stream in wanted:
                     if self._try(step, stream):
@@ -302,9 +302,9 @@ class MailboxSync(Pages):
         The listing itself begins later, so what that walk names is still left to it."""
         if any(row.listed or row.backfill_token or row.backfill_done for row in self.cursors.values()):
             return False
-        page = self.listed_page(stream, "")
+        page = self.listing(stream, "")()
         prepare()
-        new = self.fetch(stream, page.remote_ids)
+        new = self.fetch(stream, self.not_known(page.remote_ids, stream.key))
         self.write(stream, new, cursor=self.cursors[stream.key], columns={"listed": len(new)})
         return self.out_of_time()
 
@@ -330,21 +330,22 @@ class MailboxSync(Pages):
         if cursor.backfill_done:
             return False
         prepare()
-        page, messages = self.first_listed(stream, cursor)
-        while page.next_token and not self.out_of_time():
+        then = [s for s in wanted[wanted.index(stream) + 1 :] if s.key not in self.refused]
+        while True:
+            page, brought = self.ahead.take(stream, then)
+            messages = self.kept(stream, page.remote_ids, brought)
             try:
-                self._push()
-                following = self.listed_page(stream, page.next_token, under_way=page.remote_ids)
-                coming = self.bring_ahead(stream, following)
+                if changes.are_due(self.connection):
+                    self.ahead.rest()
+                    self._push()
+                if not self.out_of_time():
+                    self.ahead.fill()
             finally:  # what is paid for is kept, also where the provider refuses to go on
                 self.write_listed(stream, cursor, page, messages)
-            page, messages = following, self.kept(stream, following.remote_ids, self.awaited(coming))
-        try:
-            if not page.next_token and len(messages) >= FIRST_PAGE and not self.out_of_time():
-                self.begin_one_of(s for s in wanted[wanted.index(stream) + 1 :] if s.key not in self.refused)
-        finally:
-            self.write_listed(stream, cursor, page, messages)
-        return bool(page.next_token)
+            if self.out_of_time():
+                self.ahead.pause()
+            if not page.next_token or (self.out_of_time() and not self.ahead.has_begun(stream)):
+                return bool(page.next_token)
 
     # --- reconcile --------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from core.errors import (
     ProviderRejected,
     RemoteMissing,
 )
-from core.work import ACTIVE, backoff_seconds
+from core.work import ACTIVE, backoff_seconds, sane_wait
 from email_sync import mbox
 from email_sync.models import ImportedSource, MailTransfer, Message, TransferKind
 from email_sync.providers.base import MailProvider
@@ -146,7 +146,7 @@ def _after_error(transfer: MailTransfer, error: HubError) -> bool:
     if isinstance(error, LeaseLost):
         raise error
     if isinstance(error, ProviderRateLimited):
-        transfer.retry(after_seconds=min(max(error.retry_after, 1.0), 86_400.0), code=error.code, attempts=0)
+        transfer.retry(after_seconds=sane_wait(error.retry_after), code=error.code, attempts=0)
     elif transfer.attempts >= MAX_ATTEMPTS:
         transfer.fail(code=error.code, message=error.message)
     else:

@@ -24,7 +24,7 @@ from email_sync.addresses import exact
 from email_sync.models import ImportedSource, MailTransfer, Message, TransferChunk, TransferKind
 from email_sync.records import ARCHIVE, SENT, RemoteMessage, RemoteState
 from email_sync.scope import IMPORT_PREFIX, IMPORT_STREAM
-from email_sync.services import fetching, salvage, scoping, store, transfers
+from email_sync.services import bulk, fetching, salvage, scoping, store, transfers
 from email_sync.services.store import Incoming
 from integrations.models import Connection
 from workspaces.models import User
@@ -228,10 +228,8 @@ def _write(connection: Connection, candidates: Mapping[str, _Candidate], message
     with transaction.atomic():
         store.write_page(connection=connection, stream=IMPORT_STREAM, messages=messages)
         rows = _rows(connection, [item.remote.state.remote_id for item in messages])
-        whole = rows.filter(body_withheld=False, imported_source__isnull=True)
-        ImportedSource.objects.bulk_create(
-            [ImportedSource(message=row, raw=candidates[row.remote_id].raw) for row in whole]
-        )
+        whole = list(rows.filter(body_withheld=False, imported_source__isnull=True).values_list("pk", "remote_id"))
+        bulk.copy(ImportedSource, ("message", "raw"), ((pk, candidates[remote_id].raw) for pk, remote_id in whole))
 
 
 def _rows(connection: Connection, remote_ids: Iterable[str]) -> QuerySet[Message]:

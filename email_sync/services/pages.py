@@ -7,22 +7,21 @@ page and its cursor commit together; what a provider brought before it failed is
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection as database
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import Greatest, Now
 
-from core.errors import CursorExpired, ProviderRejected, RemoteMissing
+from core.errors import CursorExpired
 from email_sync.providers.base import MailProvider
 from email_sync.records import IdPage, RemoteState, Stream
 from email_sync.services import isolating, salvage, scoping, store
+from email_sync.services.ahead import Ahead
 from email_sync.services.fetching import Brought, bring
 from email_sync.services.store import Incoming, Written
 from integrations.models import Connection, SyncCursor, SyncRun
@@ -34,14 +33,7 @@ PAGE = 400
 """What a page costs whatever it holds is a third of a first sync's work at half of that."""
 HOLD_AGAIN_SECONDS = 20.0
 """While a page is fetched, the lease is extended this often."""
-
-
-def bring_apart(mailbox: MailProvider, stream: Stream, remote_ids: Sequence[str]) -> Brought:
-    """`bring` in the second thread, whose connection to the database (the mailbox's budget is there) ends with it."""
-    try:
-        return bring(mailbox, stream, remote_ids)
-    finally:
-        database.close()
+Result = TypeVar("Result")
 
 
 class Pages:
@@ -55,10 +47,8 @@ class Pages:
         self.cursors: dict[str, SyncCursor] = {}
         self.held_at = time.monotonic()
         self.scope = scoping.of(self.connection)
-        self.ahead: ThreadPoolExecutor
+        self.ahead: Ahead
         """The second thread, for as long as the mailbox is worked with."""
-        self.begun: dict[str, tuple[IdPage, Future[Brought]]] = {}
-        """First pages of listings that it fetches already, while the last page of the stream before is written."""
 
     def cursor_rows(self) -> QuerySet[SyncCursor]:
         return SyncCursor.objects.filter(connection=self.connection, type=self.run.type)
@@ -71,38 +61,16 @@ class Pages:
 
     # --- listing ----------------------------------------------------------------------------------------------
 
-    def listed_page(self, stream: Stream, token: str, *, under_way: Sequence[str] = ()) -> IdPage:
-        """A page of the listing, without what is stored already or about to be: pages may overlap."""
-        limit = PAGE if token or self.run.done else FIRST_PAGE
+    def listing(self, stream: Stream, token: str) -> Callable[[], IdPage]:
+        """What asks for a page of the listing; in the second thread as well as here."""
+        return partial(self._listed, stream, token, PAGE if token or self.run.done else FIRST_PAGE)
+
+    def _listed(self, stream: Stream, token: str, limit: int) -> IdPage:
         try:
-            page = self.mailbox.list_ids(stream, token, limit, since=self.scope.since)
+            return self.mailbox.list_ids(stream, token, limit, since=self.scope.since)
         except CursorExpired:
             # The listing's token died (a restart, a new UIDVALIDITY): begin again; what is stored is not fetched twice.
-            page = self.mailbox.list_ids(stream, "", limit, since=self.scope.since)
-        return replace(
-            page, remote_ids=tuple(i for i in self.not_known(page.remote_ids, stream.key) if i not in under_way)
-        )
-
-    def first_listed(self, stream: Stream, cursor: SyncCursor) -> tuple[IdPage, list[Incoming]]:
-        """The page of the listing to go on with, and its messages: under way already, or asked for now."""
-        if stream.key in self.begun:
-            page, coming = self.begun.pop(stream.key)
-            return page, self.kept(stream, page.remote_ids, self.awaited(coming))
-        page = self.listed_page(stream, cursor.backfill_token)
-        return page, self.fetch(stream, page.remote_ids)
-
-    def bring_ahead(self, stream: Stream, page: IdPage) -> Future[Brought]:
-        """Have a page fetched and parsed by the second thread."""
-        return self.ahead.submit(bring_apart, self.mailbox, stream, page.remote_ids)
-
-    def begin_one_of(self, streams: Iterable[Stream]) -> None:
-        """Have the first page of the first of these that is still to be listed fetched. One that refuses says so again
-        when its turn comes."""
-        stream = next((stream for stream in streams if not self.cursors[stream.key].backfill_done), None)
-        if stream is not None:
-            with suppress(ProviderRejected, RemoteMissing):
-                page = self.listed_page(stream, self.cursors[stream.key].backfill_token)
-                self.begun[stream.key] = page, self.bring_ahead(stream, page)
+            return self.mailbox.list_ids(stream, "", limit, since=self.scope.since)
 
     def not_known(self, remote_ids: Sequence[str], stream: str = "") -> list[str]:
         """Those to be fetched: not stored (in this stream), not kept out, not set aside."""
@@ -132,15 +100,14 @@ class Pages:
         brought = bring(self.mailbox, stream, remote_ids, between=self.hold_if_slow)
         return self.kept(stream, remote_ids, brought, doubt=doubt)
 
-    def awaited(self, coming: Future[Brought]) -> Brought:
+    def awaited(self, coming: Future[Result]) -> Result:
         """What the second thread brings. However slow the provider is, the lease is kept meanwhile."""
-        while True:
-            try:
-                return coming.result(timeout=HOLD_AGAIN_SECONDS)
-            except TimeoutError:
-                if coming.done():
-                    raise
-                self.hold_on()
+        self.wait_for([coming])
+        return coming.result()
+
+    def wait_for(self, futures: Sequence[Future[Any]]) -> None:
+        while wait(futures, timeout=HOLD_AGAIN_SECONDS).not_done:
+            self.hold_on()
 
     def kept(
         self, stream: Stream, remote_ids: Sequence[str], brought: Brought, *, doubt: bool = True

@@ -225,4 +225,4 @@ def _forget_streams(change: ScopeChange) -> None:
 
 def due(limit: int = 100) -> list[object]:
     """Work to ring: never begun, or left by a worker that died."""
-    return list(ScopeChange.objects.due().order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
+    return ScopeChange.objects.to_ring(limit)

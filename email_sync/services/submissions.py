@@ -29,7 +29,7 @@ from core.errors import (
     ServiceBusy,
 )
 from core.redaction import clean_words
-from core.work import backoff_seconds
+from core.work import backoff_seconds, sane_wait
 from email_sync.models import Draft, Submission, SubmissionStage
 from email_sync.providers.base import MailProvider
 from email_sync.records import OutgoingMail, SentMail
@@ -142,7 +142,7 @@ def _again_or_fail(submission: Submission, error: HubError) -> Submission:
         return _leave(submission, SubmissionStage.FAILED, error)
     wait = backoff_seconds(submission.attempts)
     if isinstance(error, ProviderRateLimited):
-        wait = sync_runs.sane_wait(error.retry_after)
+        wait = sane_wait(error.retry_after)
     return _leave(submission, SubmissionStage.SENDING, error, next_in=wait)
 
 

@@ -67,8 +67,7 @@ def forget_old() -> None:
 
 def due(limit: int = 100) -> list[object]:
     """Work to ring: waiting, or left by a worker that died."""
-    rows = MailTransfer.objects.due().filter(received=True).order_by("next_attempt_at")
-    return list(rows.values_list("pk", flat=True)[:limit])
+    return MailTransfer.objects.filter(received=True).to_ring(limit)
 
 
 def kind_of(transfer_id: str) -> TransferKind | None:

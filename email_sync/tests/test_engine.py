@@ -26,6 +26,7 @@ from email_sync.models import (
 )
 from email_sync.records import RemoteMessage, Stream
 from email_sync.services import changes, pages
+from email_sync.services.pages import Pages
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import ident, mail
 from email_sync.tests.memory import Mailbox, Memory, message_id_of
@@ -82,14 +83,14 @@ def test_progress_of_a_first_sync_has_no_total_before_every_folder_named_its_own
 ) -> None:
     fill(account.box, 70)
     fill(account.box, 60, "sent")
-    list_ids = Memory.list_ids
+    listing = Pages.listing
     totals: list[int | None] = []
 
-    def look(self: Memory, *given: Any, **more: Any) -> Any:
+    def look(self: Pages, *given: Any) -> Any:
         totals.append(SyncRun.objects.get().total)
-        return list_ids(self, *given, **more)
+        return listing(self, *given)
 
-    monkeypatch.setattr(Memory, "list_ids", look)
+    monkeypatch.setattr(Pages, "listing", look)
     monkeypatch.setattr(Memory, "totals", lambda *_, **__: {})
     run = account.sync()
     assert len(totals) > 2
@@ -102,15 +103,15 @@ def test_progress_of_a_first_sync_has_its_total_and_a_time_left_from_the_first_p
 ) -> None:
     fill(account.box, 170)
     fill(account.box, 60, "sent")
-    list_ids = Memory.list_ids
+    listing = Pages.listing
     told: list[tuple[int, int | None, int | None]] = []
 
-    def look(self: Memory, *given: Any, **more: Any) -> Any:
+    def look(self: Pages, *given: Any) -> Any:
         progress = member.client.get(f"{API}/connections/{account.connection.pk}/status").json()["email"]["progress"]
         told.append((progress["done"], progress["total"], progress["etaSeconds"]))
-        return list_ids(self, *given, **more)
+        return listing(self, *given)
 
-    monkeypatch.setattr(Memory, "list_ids", look)
+    monkeypatch.setattr(Pages, "listing", look)
     run = account.sync()
     assert {total for _, total, _ in told} == {230}
     assert [eta is not None for done, _, eta in told] == [0 < done < 230 for done, _, _ in told]

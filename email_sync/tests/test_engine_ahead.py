@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 
 from core.errors import ProviderRateLimited, ProviderRejected, RemoteMissing
 from core.work import WorkStatus
-from email_sync.models import Message
+from email_sync.models import ChangeKind, LocalChange, Message
 from email_sync.records import IdPage, Stream
-from email_sync.services.pages import FIRST_PAGE, PAGE
+from email_sync.services import changes
+from email_sync.services.pages import FIRST_PAGE, PAGE, Pages
 from email_sync.tests.conftest import Account
 from email_sync.tests.memory import Memory
 from email_sync.tests.test_engine import check_counters, fill, picture, truth
@@ -152,15 +154,62 @@ def test_worker_that_lost_its_lease_with_a_page_under_way_writes_no_more(
     filled: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored_at_theft: list[int] = []
-    listing = Memory.list_ids
+    listing = Pages.listing
 
-    def steal(self: Memory, stream: Stream, token: str, limit: int, *, since: datetime | None = None) -> IdPage:
+    def steal(self: Pages, stream: Stream, token: str) -> Callable[[], IdPage]:
         if token:
             stored_at_theft.append(Message.objects.count())
             SyncRun.objects.update(fence=99)
-        return listing(self, stream, token, limit, since=since)
+        return listing(self, stream, token)
 
-    monkeypatch.setattr(Memory, "list_ids", steal)
+    monkeypatch.setattr(Pages, "listing", steal)
     run = sync_runs.start(connection=filled.connection, type="email", trigger="user")
     assert sync_runs.execute(run.pk) is False
     assert set(stored_at_theft) == {Message.objects.count()} == {FIRST_PAGE}
+
+
+def test_click_during_a_first_sync_is_carried_before_its_end(filled: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two pages, and never while the second thread speaks to the provider."""
+    speaking: list[str] = []
+    stored_at_push: list[int] = []
+    honest, set_flags, write = Memory.fetch, Memory.set_flags, Pages.write_listed
+
+    def fetch(self: Memory, *arguments: Any) -> Any:
+        speaking.append("fetch")
+        yield from honest(self, *arguments)
+        speaking.pop()
+
+    def carry(self: Memory, *arguments: Any, **flags: Any) -> Any:
+        assert not speaking
+        stored_at_push.append(Message.objects.count())
+        return set_flags(self, *arguments, **flags)
+
+    def click_once(self: Pages, *arguments: Any) -> None:
+        write(self, *arguments)
+        if not LocalChange.objects.exists():
+            message = Message.objects.filter(is_read=False).latest("received_at")
+            changes.change(message=message, kind=ChangeKind.READ, value=True)
+
+    monkeypatch.setattr(Memory, "fetch", fetch)
+    monkeypatch.setattr(Memory, "set_flags", carry)
+    monkeypatch.setattr(Pages, "write_listed", click_once)
+    filled.sync()
+    assert len(stored_at_push) == 1
+    assert stored_at_push[0] < COUNT
+    assert picture(filled) == truth(filled.box)
+
+
+def test_first_sync_at_the_end_of_its_slice_keeps_the_page_that_was_fetched(
+    filled: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was only waiting for the second thread is given up and comes with the next slice; nothing comes twice."""
+    run = sync_runs.start(connection=filled.connection, type="email", trigger="user")
+    monkeypatch.setattr(Pages, "out_of_time", lambda self: True)
+    slices = 1
+    while sync_runs.execute(run.pk):
+        slices += 1
+    assert slices > 1
+    assert filled.box.calls.count("fetch") <= slices + 2
+    assert picture(filled) == truth(filled.box)
+    assert Message.objects.count() == COUNT
+    check_counters(filled)

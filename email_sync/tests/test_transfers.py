@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -226,6 +228,26 @@ def test_import_is_threaded_found_counted_and_read(account: Account, member: Act
     assert {email["messageId"] for email in thread["emails"]} == {ident("first"), ident("letter")}
     assert not TransferChunk.objects.exists()
     check_counters(account)
+
+
+def test_import_takes_memory_by_its_messages_and_not_by_its_file(account: Account, member: Actor) -> None:
+    """docs/mail.md says how much: seven times a message, of those that are stored together."""
+    head, _, rest = mail("large", attachment=b"mark").partition(base64.b64encode(b"mark"))
+    body, peaks = base64.encodebytes(bytes(3 * 1024**2)).replace(b"\n", b"\r\n"), []
+    for count in (3, 3, 12):
+        letters = [
+            head.replace(b"large", f"large{len(peaks)}-{number}".encode()) + body + rest for number in range(count)
+        ]
+        assert upload(account, member, box_of(*letters)).status_code == 201
+        transfer = MailTransfer.objects.latest("id")
+        tracemalloc.start()
+        done = finished(transfer)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert (done.status, done.stored) == ("done", count)
+    together = importing.TOGETHER_BYTES + len(letters[0])
+    assert peaks[2] < peaks[1] * 1.2, peaks
+    assert peaks[2] < 7 * together, peaks
 
 
 def test_import_again_stores_nothing_twice(account: Account, member: Actor) -> None:
