@@ -134,6 +134,8 @@ def _days(start: date, end: date) -> Span:
 def _instant(moment: date, where: tzinfo, name: str) -> datetime:
     if not isinstance(moment, datetime):
         raise InvalidInput(fields={name: ["Give a time."]})
+    if not FIRST.year <= moment.year <= LAST.year:  # at the ends of the calendar there is no other zone to go to
+        raise InvalidInput(fields={name: ["This time is out of range."]})
     given = zones.instant(moment, where) if moment.tzinfo is None else moment.astimezone(UTC)
     if not FIRST <= given < LAST:
         raise InvalidInput(fields={name: ["This time is out of range."]})

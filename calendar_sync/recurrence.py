@@ -125,24 +125,32 @@ def expand(
     single_changes = {change.key: change for change in changes if not change.following}
     shifts = sorted(_shifts(series, changes), key=lambda shift: shift.since)
     reach = max((abs(shift.by) + shift.length for shift in shifts), default=timedelta(0))
-    found: list[Occurrence[T]] = []
-    cut = ""
-    try:
+
+    def by_rule() -> Iterator[Occurrence[T]]:
+        """Those that no change stands for."""
         for base in series.bases(begin - reach, end + reach):
-            name = key(span, base.wall, base.start)
-            if name in single_changes:
-                continue
-            occurrence = _shifted(series, base, name, shifts, source)
-            if occurrence is not None and overlaps(occurrence, begin, end):
-                found.append(occurrence)
-                if len(found) >= most:
-                    cut = EXPLODES.format(count=most)
-                    break
-    except Exhausted:
-        cut = TOO_FAR
+            if (name := key(span, base.wall, base.start)) not in single_changes:
+                occurrence = _shifted(series, base, name, shifts, source)
+                if occurrence is not None and overlaps(occurrence, begin, end):
+                    yield occurrence
+
+    found, cut = _taken(by_rule(), most)
     changed = (_changed(change, floating) for change in single_changes.values() if not change.cancelled)
     found += [occurrence for occurrence in changed if overlaps(occurrence, begin, end)]
     return Expansion(tuple(sorted(found, key=lambda one: (one.start, one.key))), cut)
+
+
+def _taken(occurrences: Iterator[Occurrence[T]], most: int) -> tuple[list[Occurrence[T]], str]:
+    """The first `most`; and why there are no more, where that is not because they ended."""
+    found: list[Occurrence[T]] = []
+    try:
+        for occurrence in occurrences:
+            found.append(occurrence)
+            if len(found) >= most:
+                return found, EXPLODES.format(count=most)
+    except Exhausted:
+        return found, TOO_FAR
+    return found, ""
 
 
 def overlaps(occurrence: Occurrence[T], begin: datetime, end: datetime) -> bool:

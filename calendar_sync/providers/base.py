@@ -4,60 +4,32 @@ A provider knows no database, has no retry loop and logs no content. It raises `
 ProviderRateLimited, ProviderUnavailable, ProviderRejected, CursorExpired, RemoteMissing. The engine decides what
 follows. Glossary: a *resource* is what the provider stores and versions as one thing; a *cursor* is an opaque string
 that stands for "all I had seen of this calendar"; a *version* is a remote id and its etag.
+
+Every write is proved against what its caller had seen: RemoteChanged where the provider has another version by now,
+RemoteMissing where it has none; nothing is overwritten then. What is not modelled here survives a write. A provider
+answers with the resources as they are stored now, which the services write down like any other page.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import ClassVar, Self
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
-from calendar_sync.records import ChangePage, ListingPage, RemoteCalendar, RemoteResource
-from core.errors import BudgetSpent, ProviderRateLimited
-from core.metering import Meter, Quota, Unmetered
+from calendar_sync.records import ChangePage, EventDraft, ListingPage, RemoteCalendar, RemoteResource, Target
+from integrations.accounts import AccountProvider, ProviderAccount
 
-
-@dataclass(frozen=True, slots=True)
-class CalendarAccount:
-    """What a provider needs to reach one account. `repr` shows no secret."""
-
-    email: str
-    access_token: str = field(default="", repr=False)
-    """OAuth access token, fresh; "" for password accounts."""
-    settings: Mapping[str, object] = field(default_factory=dict)
-    """Not secret, as the connection stores them: addresses, user names, API origin."""
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Passwords by name ("caldavPassword"); empty for OAuth accounts."""
-    meter: Meter = field(default_factory=Unmetered, repr=False, compare=False)
+CalendarAccount = ProviderAccount
+"""What a provider needs to reach one account."""
 
 
-class CalendarProvider(ABC):
+class CalendarProvider(AccountProvider):
     """One account at one provider, for the time of one piece of work. Use as a context manager."""
 
-    key: ClassVar[str]
-    """The connection provider this serves; the registry checks it."""
     fetch_batch: ClassVar[int] = 50
     """How many resources one `fetch` is best asked for."""
-    quota: ClassVar[Quota | None] = None
-    """What `account.meter` keeps; None where the provider names no budget."""
 
-    def __init__(self, account: CalendarAccount) -> None:
-        self.account = account
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, ProviderRateLimited) and not isinstance(error, BudgetSpent):
-            self.account.meter.throttled(error.retry_after)
-        self.close()
-
-    def close(self) -> None:  # noqa: B027 - a provider without connections has nothing to give back
-        """Give back connections. Never raises."""
+    # --- reading --------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def calendars(self) -> list[RemoteCalendar]:
@@ -82,3 +54,33 @@ class CalendarProvider(ABC):
     def fetch(self, calendar: RemoteCalendar, remote_ids: Sequence[str]) -> Iterator[RemoteResource]:
         """The resources, in any order; those gone meanwhile are not yielded. What cannot be read is yielded with its
         `problem` and hides no other."""
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def create(self, calendar: RemoteCalendar, draft: EventDraft, *, key: str, notify: str) -> RemoteResource:
+        """A new event. `key` (32 hexadecimal digits) is its caller's: the same key again makes no second event and
+        answers with the first. `notify` is one of `records.NOTIFY`. ProviderOutcomeUnknown where no answer came."""
+
+    @abstractmethod
+    def update(
+        self, calendar: RemoteCalendar, target: Target, draft: EventDraft, changed: frozenset[str], *, notify: str
+    ) -> tuple[RemoteResource, ...]:
+        """Write the fields of `draft` that `changed` names: of the whole event or series or, where the target has a
+        recurrence key, of that occurrence alone."""
+
+    @abstractmethod
+    def delete(self, calendar: RemoteCalendar, target: Target, *, notify: str) -> tuple[RemoteResource, ...]:
+        """Take away the event or the whole series, or cancel the one occurrence. What is left of it; nothing where it
+        is gone. RemoteMissing where it was gone before."""
+
+    @abstractmethod
+    def respond(
+        self, calendar: RemoteCalendar, target: Target, response: str, *, notify: str, comment: str = ""
+    ) -> tuple[RemoteResource, ...]:
+        """The account's own answer to an invitation: "accepted", "declined" or "tentative", with a word to the
+        organizer. ProviderRejected where the account is not invited."""
+
+    def invites(self, calendar: RemoteCalendar) -> bool:
+        """Whether the provider itself tells attendees of what is written here."""
+        return True

@@ -1,5 +1,5 @@
-"""The wire format of events that are written: bodies in. What a GET answered may come back as it is; members that only
-the provider can change are passed over."""
+"""The wire format of events that are written: bodies in. What a GET answered may come back by PUT as it is: members
+that only the provider can change are passed over there, and refused in every other body."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from calendar_sync.records import ACCEPTED, DECLINED, NOTIFY, TENTATIVE, VISIBIL
 from calendar_sync.rules import MAX_RULE
 from calendar_sync.services.writing import NewEvent
 from core.addresses import exact
-from core.api.serializers import CamelSerializer
+from core.api.serializers import CamelSerializer, TypedFields
 from entities.serializers import EntityIdField, EntityTypeField
 
 MAX_ATTENDEES = 200
@@ -82,7 +82,7 @@ class AttendeeField(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
-class _AttendeeBody(serializers.Serializer[Any]):
+class _AttendeeBody(TypedFields):
     email = serializers.EmailField(max_length=MAX_ADDRESS)
     name = serializers.RegexField(r"\A[^\r\n\"]*\Z", required=False, default="", allow_blank=True, max_length=MAX_NAME)
     optional = serializers.BooleanField(required=False, default=False)
@@ -195,6 +195,23 @@ class EventChanges(EventFields):
         required=False, allow_blank=True, max_length=500, help_text="The version that was seen; or If-Match."
     )
     calendar_id = serializers.CharField(required=False, max_length=100, help_text="No other than its own.")
+
+
+SHOWN_ONLY = frozenset(
+    {
+        "id", "connectionId", "iCalUid", "status", "organizer", "recurringEventId", "originalStart", "conferenceUrl",
+        "entities", "access",
+    }
+)  # fmt: skip
+
+
+class WholeEvent(EventChanges):
+    """The body of PUT `calendar/events/:id`."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Without what a GET shows beside what can be said."""
+        given = {name: data[name] for name in data if name not in SHOWN_ONLY} if isinstance(data, Mapping) else data
+        return super().to_internal_value(given)
 
 
 class RsvpBody(CamelSerializer):

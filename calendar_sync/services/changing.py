@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from calendar_sync import composing, moving, recurrence, zones
 from calendar_sync.models import Calendar, CalendarEvent
-from calendar_sync.providers.writing import EventWriter
+from calendar_sync.providers.base import CalendarProvider
 from calendar_sync.records import CANCELLED, EventDraft, RemoteEvent, RemoteResource, Target
 from calendar_sync.services import keeping, occurrences, reading, writing
 from calendar_sync.services.columns import floating_zone, remote_of
@@ -94,7 +94,7 @@ def change(asked: Asked, given: Mapping[str, Any], *, by: User) -> Happening:
     def work(opened: Open) -> Resources:
         writing.check_notify(opened, asked.notify, draft)
         remote = keeping.remote_calendar(meant.calendar)
-        return opened.writer.update(remote, meant.target, draft, changed, notify=opened.notify)
+        return opened.provider.update(remote, meant.target, draft, changed, notify=opened.notify)
 
     _write(meant, work, keeping.UPDATED, by)
     event_id = asked.event_id if meant.scope == THIS else str(meant.found.event.pk)
@@ -110,8 +110,8 @@ def remove(asked: Asked, *, by: User) -> None:
         if meant.scope == FOLLOWING:
             head, _ = moving.split(meant.series, meant.found.key, ())
             ended = _draft(replace(meant.series, recurrence=head))
-            return opened.writer.update(remote, meant.target, ended, frozenset({"recurrence"}), notify=opened.notify)
-        return opened.writer.delete(remote, meant.target, notify=opened.notify)
+            return opened.provider.update(remote, meant.target, ended, frozenset({"recurrence"}), notify=opened.notify)
+        return opened.provider.delete(remote, meant.target, notify=opened.notify)
 
     _write(meant, work, keeping.DELETED, by, may_be_gone=True)
 
@@ -125,7 +125,7 @@ def respond(asked: Asked, response: str, comment: str, *, by: User) -> Happening
 
     def work(opened: Open) -> Resources:
         remote = keeping.remote_calendar(meant.calendar)
-        return opened.writer.respond(remote, meant.target, response, notify=opened.notify, comment=comment)
+        return opened.provider.respond(remote, meant.target, response, notify=opened.notify, comment=comment)
 
     _write(meant, work, keeping.ANSWERED, by)
     return reading.find(user=asked.user, workspace=asked.workspace, event_id=asked.event_id)
@@ -233,19 +233,19 @@ def _split(meant: _Meant, rest: RemoteEvent, draft: EventDraft, by: User) -> Hap
         if there.etag != event.etag:
             raise RemoteChanged
         writing.check_notify(opened, asked.notify, draft)
-        new = opened.writer.create(remote, draft, key=key, notify=opened.notify)
+        new = opened.provider.create(remote, draft, key=key, notify=opened.notify)
         keeping.keep(opened.provider, meant.calendar, [new], {}, action=keeping.CREATED, by=by)
-        made.append(_as_wished(opened.writer, meant, new, draft, opened.notify))
+        made.append(_as_wished(opened.provider, meant, new, draft, opened.notify))
         keeping.keep(opened.provider, meant.calendar, made, {new.remote_id: new.etag})
         ended = _draft(replace(meant.series, recurrence=head))
-        return opened.writer.update(remote, meant.target, ended, frozenset({"recurrence"}), notify=opened.notify)
+        return opened.provider.update(remote, meant.target, ended, frozenset({"recurrence"}), notify=opened.notify)
 
     _write(meant, work, keeping.UPDATED, by)
     return writing.stored(asked.user, asked.workspace, meant.calendar, made[-1].remote_id)
 
 
 def _as_wished(
-    writer: EventWriter, meant: _Meant, made: RemoteResource, draft: EventDraft, notify: str
+    provider: CalendarProvider, meant: _Meant, made: RemoteResource, draft: EventDraft, notify: str
 ) -> RemoteResource:
     """The key's series may be there since a try that asked for something else."""
     if not made.events:
@@ -258,7 +258,7 @@ def _as_wished(
         return made
     target = Target(made.remote_id, made.etag, made.raw)
     remote = keeping.remote_calendar(meant.calendar)
-    return writer.update(remote, target, draft, frozenset(names), notify=notify)[0]
+    return provider.update(remote, target, draft, frozenset(names), notify=notify)[0]
 
 
 def _write(

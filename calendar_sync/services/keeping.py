@@ -56,21 +56,20 @@ def keep(
 ) -> None:
     """Store these, and tell what is new in them. `before` is what was stored when the provider was asked. With `action`
     the audit trail says who wrote."""
-    ids = [one.remote_id for one in resources]
     for _ in range(ATTEMPTS):
+        ids = [one.remote_id for one in resources]
         with transaction.atomic():
             store.lock(calendar)
             now = versions(calendar, ids)
-            etags = {one.remote_id: one.etag[:500] for one in resources}
-            if all(now[one] in (before.get(one, ABSENT), etags[one]) for one in ids):
-                fresh = [one for one in resources if not one.etag or now[one.remote_id] != one.etag[:500]]
-                _write(calendar, fresh)
+            known = all(now[one.remote_id] in (before.get(one.remote_id, ABSENT), one.etag[:500]) for one in resources)
+            if known:
+                _write(calendar, [one for one in resources if not one.etag or now[one.remote_id] != one.etag[:500]])
                 if action:
                     _audit(calendar, ids, action, by)
-                return
+        if known:
+            return
         before = now
         resources = list(provider.fetch(remote_calendar(calendar), ids))
-        ids = [one.remote_id for one in resources]
 
 
 def _write(calendar: Calendar, resources: Sequence[RemoteResource]) -> None:

@@ -16,7 +16,6 @@ from calendar_sync import composing, zones
 from calendar_sync.models import Calendar, CalendarEvent
 from calendar_sync.providers import CALENDAR_PROVIDERS
 from calendar_sync.providers.base import CalendarProvider
-from calendar_sync.providers.writing import EventWriter
 from calendar_sync.records import NOTIFY_ALL, EventDraft, RemoteResource
 from calendar_sync.services import keeping, linking, reading
 from calendar_sync.services.accounts import with_calendars
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from workspaces.models import User, Workspace
 
 Result = TypeVar("Result")
-READ_ONLY = "Events of this provider can only be read."
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,6 @@ class Open:
     """A calendar that is written to, with its account open."""
 
     provider: CalendarProvider
-    writer: EventWriter
     calendar: Calendar
     notify: str = field(default=NOTIFY_ALL)
 
@@ -89,7 +86,7 @@ def create(*, user: User, workspace: Workspace, new: NewEvent, by: User) -> Happ
 
     def work(opened: Open) -> RemoteResource:
         check_notify(opened, new.notify, draft)
-        made = opened.writer.create(keeping.remote_calendar(calendar), draft, key=key, notify=opened.notify)
+        made = opened.provider.create(keeping.remote_calendar(calendar), draft, key=key, notify=opened.notify)
         keeping.keep(opened.provider, calendar, [made], {}, action=keeping.CREATED, by=by)
         return made
 
@@ -148,8 +145,6 @@ def check_writable(calendar: Calendar) -> None:
         raise UnsupportedOperation(words, code="calendar_read_only", fields={"calendarId": [words]})
     if calendar.connection.needs_reauth:
         raise NeedsReauth()
-    if not issubclass(CALENDAR_PROVIDERS.get(calendar.connection.provider), EventWriter):
-        raise UnsupportedOperation(READ_ONLY, code="calendar_read_only")
 
 
 # --- at the provider ----------------------------------------------------------------------------------------------
@@ -159,9 +154,7 @@ def at_provider(calendar: Calendar, notify: str, work: Callable[[Open], Result])
     """Do `work` with the account open. A provider that says to wait is a 503 with the time."""
 
     def opened(provider: CalendarProvider) -> Result:
-        if not isinstance(provider, EventWriter):
-            raise UnsupportedOperation(READ_ONLY, code="calendar_read_only")
-        return work(Open(provider, provider, calendar, notify or NOTIFY_ALL))
+        return work(Open(provider, calendar, notify or NOTIFY_ALL))
 
     try:
         return with_calendars(calendar.connection, opened)
@@ -174,7 +167,7 @@ def at_provider(calendar: Calendar, notify: str, work: Callable[[Open], Result])
 def check_notify(opened: Open, notify: str, draft: EventDraft) -> None:
     """UnsupportedOperation where somebody shall be told and the provider tells nobody."""
     tells = notify not in ("", "none") and draft.attendees
-    if tells and not opened.writer.invites(keeping.remote_calendar(opened.calendar)):
+    if tells and not opened.provider.invites(keeping.remote_calendar(opened.calendar)):
         words = "This server invites nobody: leave `sendUpdates` out, or say `none`, and tell them yourself."
         raise UnsupportedOperation(words, code="no_invitations", fields={"sendUpdates": [words]})
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from calendar_sync.providers.base import CalendarProvider
-from calendar_sync.providers.writing import EventWriter
 from calendar_sync.records import (
     CANCELLED,
     ChangePage,
@@ -53,7 +52,7 @@ class Box:
         del self.resources[calendar][remote_id]
 
 
-class Memory(CalendarProvider, EventWriter):
+class Memory(CalendarProvider):
     """Bodies come with the listing (`bodies`) or have to be fetched."""
 
     key = "imap"

@@ -66,6 +66,21 @@ def test_change_made_elsewhere_meanwhile_is_a_conflict_with_the_current_event(
     assert again.json()["title"] == "Mine"
 
 
+def test_put_of_what_get_showed_changes_nothing(member: Actor, account: Account, series: str) -> None:
+    for event_id in (series, f"{series}_20260603T070000Z"):
+        shown = member.client.get(f"{BASE}/{event_id}").json()
+        answer = member.client.put(f"{BASE}/{event_id}", shown, format="json")
+        assert answer.status_code == 200, answer.content
+        assert answer.json() == shown
+    assert account.told() == []
+
+
+def test_patch_refuses_what_only_the_provider_can_change(member: Actor, series: str) -> None:
+    answer = patch(member, series, organizer={"email": "eve@example.com"}, status="cancelled")
+    assert answer.status_code == 400
+    assert set(answer.json()["error"]["fields"]) == {"organizer", "status"}
+
+
 def at_once(actor: Actor, event_id: str, titles: list[str], etag: str = "") -> dict[str, Any]:
     """Each of these written at the same time by a client of its own; the answer to each."""
     answers: dict[str, Any] = {}

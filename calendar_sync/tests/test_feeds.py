@@ -50,6 +50,14 @@ def read(path: str, **headers: str) -> Any:
     return APIClient().get(path, headers=headers)
 
 
+def test_feed_made_again_with_the_same_idempotency_key_is_the_same_address(member: Actor) -> None:
+    first, second = (member.client.post(FEED, headers={"Idempotency-Key": "once"}) for _ in range(2))
+    assert first.json() == second.json()
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert read(made(member)).status_code == 200
+    assert read(first.json()["url"][first.json()["url"].index("/api/") :]).status_code == 404
+
+
 def test_feed_is_valid_icalendar_of_all_that_is_shown(member: Actor, calendar: Calendar) -> None:
     series = remote("Daily", rule="FREQ=DAILY;COUNT=4", uid="1")
     moved = remote("Late", datetime(2026, 1, 6, 15), uid="1", recurrence_key="20260106T080000Z")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,6 +24,10 @@ from core.errors import Conflict
 from workspaces.authentication import caller
 from workspaces.idempotency import idempotent
 
+IF_MATCH = OpenApiParameter(
+    "If-Match", str, OpenApiParameter.HEADER, description="The event's `etag` as it was seen; or `etag`."
+)
+
 
 def shown(request: Request, found: Happening) -> dict[str, Any]:
     """As GET shows it."""
@@ -40,7 +44,7 @@ class EventList(Events):
     def post(self, request: Request) -> Response:
         """201 once the provider has it; attendees are invited where the provider does that. 503 with
         `provider_outcome_unknown` where nobody knows: the same request with the same Idempotency-Key makes no second
-        event."""
+        event. 404 where a named calendar or connection is not the caller's, 409 where there is none to write to."""
         new = valid(bodies.NewEventBody, request.data).new(request.headers.get("Idempotency-Key", ""))
         token = caller(request)
         found = writing.create(user=token.user, workspace=token.workspace, new=new, by=token.user)
@@ -68,22 +72,38 @@ def _with_current(request: Request) -> Iterator[None]:
 class EventDetail(views.EventDetail):
     """One event, read and written."""
 
-    @extend_schema(operation_id="calendar_event_update", request=bodies.EventChanges, responses=wire.EventShape)
+    @extend_schema(
+        operation_id="calendar_event_update",
+        parameters=[IF_MATCH],
+        request=bodies.EventChanges,
+        responses=wire.EventShape,
+    )
     def patch(self, request: Request, event_id: str) -> Response:
         """What is said is changed, of the occurrence, of it and all later ones, or of the series (`scope`). 409 with
         `current` where it was changed elsewhere since `If-Match` or `etag`; nothing is written then."""
-        body = valid(bodies.EventChanges, request.data)
+        return self._written(request, event_id, bodies.EventChanges)
+
+    def _written(self, request: Request, event_id: str, kind: type[bodies.EventChanges]) -> Response:
+        body = valid(kind, request.data)
         asked = _asked(request, event_id, body.validated_data)
         with _with_current(request):
             found = changing.change(asked, body.given(), by=caller(request).user)
         return Response(shown(request, found))
 
-    @extend_schema(operation_id="calendar_event_replace", request=bodies.EventChanges, responses=wire.EventShape)
+    @extend_schema(
+        operation_id="calendar_event_replace",
+        parameters=[IF_MATCH],
+        request=bodies.EventChanges,
+        responses=wire.EventShape,
+    )
     def put(self, request: Request, event_id: str) -> Response:
-        """As PATCH: an event as GET showed it may come back."""
-        return self.patch(request, event_id)
+        """As PATCH: an event as GET showed it may come back; what cannot be written of it is passed over. 409 as
+        PATCH."""
+        return self._written(request, event_id, bodies.WholeEvent)
 
-    @extend_schema(operation_id="calendar_event_delete", parameters=[bodies.RemovalParameters], responses={204: None})
+    @extend_schema(
+        operation_id="calendar_event_delete", parameters=[bodies.RemovalParameters, IF_MATCH], responses={204: None}
+    )
     def delete(self, request: Request, event_id: str) -> Response:
         """Of an occurrence it alone, it and all later ones, or the series (`scope`). What was gone already is a 204."""
         given = valid(bodies.RemovalParameters, request.query_params).validated_data
@@ -95,7 +115,9 @@ class EventDetail(views.EventDetail):
 class Rsvp(APIView):
     """The caller's answer to an invitation."""
 
-    @extend_schema(operation_id="calendar_event_rsvp", request=bodies.RsvpBody, responses=wire.EventShape)
+    @extend_schema(
+        operation_id="calendar_event_rsvp", parameters=[IF_MATCH], request=bodies.RsvpBody, responses=wire.EventShape
+    )
     @idempotent
     def post(self, request: Request, event_id: str) -> Response:
         """The event with the answer; 422 where the account is not invited."""

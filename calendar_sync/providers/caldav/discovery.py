@@ -31,11 +31,11 @@ def homes(dav: Dav, url: str) -> list[str]:
     for candidate in (url, urljoin(url, WELL_KNOWN)):
         try:
             answer = dav.propfind(candidate, WHO_AM_I, depth=0)
-        except (ProviderRejected, RemoteMissing, ProviderUnavailable) as error:
-            if isinstance(error, ProviderUnavailable):
-                if candidate != url:
-                    raise
-                continue
+        except ProviderUnavailable:
+            if candidate != url:
+                raise
+            continue
+        except (ProviderRejected, RemoteMissing) as error:
             refused = error
             continue
         if found := _homes(dav, candidate, answer):

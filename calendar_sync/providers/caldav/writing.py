@@ -18,7 +18,6 @@ from calendar_sync.ics_patching import Resource
 from calendar_sync.ics_writing import write_events
 from calendar_sync.providers.base import CalendarProvider
 from calendar_sync.providers.caldav.dav import WHO, Dav
-from calendar_sync.providers.writing import EventWriter
 from calendar_sync.records import (
     NOTIFY_ALL,
     EventDraft,
@@ -44,7 +43,7 @@ SCHEDULES = "calendar-auto-schedule"
 ALONE = "This server sends invitations itself and cannot be kept from it: leave `sendUpdates` out, or say `all`."
 
 
-class CalDavWriter(CalendarProvider, EventWriter, ABC):
+class CalDavWriter(CalendarProvider, ABC):
     """The writing half of `CalDav`."""
 
     dav: Dav

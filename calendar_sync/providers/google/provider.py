@@ -16,7 +16,6 @@ from calendar_sync.providers.google import answers, events
 from calendar_sync.providers.google.answers import Json, is_set, text
 from calendar_sync.providers.google.api import CalendarApi
 from calendar_sync.providers.google.writing import Writer
-from calendar_sync.providers.writing import EventWriter
 from calendar_sync.records import ChangePage, EventDraft, ListingPage, RemoteCalendar, RemoteResource, Target
 from core.errors import CursorExpired, RemoteMissing
 from core.metering import Quota
@@ -27,7 +26,7 @@ _COLOR = re.compile(r"#[0-9a-f]{6}")
 _CURSOR = re.compile(r"([!-~]+)(?: ([!-~]+))?")
 
 
-class GoogleCalendar(CalendarProvider, EventWriter):
+class GoogleCalendar(CalendarProvider):
     """The calendars in a Google user's list."""
 
     key: ClassVar[str] = "google"

@@ -18,7 +18,6 @@ from calendar_sync.providers.graph import listing
 from calendar_sync.providers.graph.api import CalendarApi, event
 from calendar_sync.providers.graph.events import WHOLE, resource_of
 from calendar_sync.providers.graph.writing import Writer
-from calendar_sync.providers.writing import EventWriter
 from calendar_sync.records import ChangePage, EventDraft, ListingPage, RemoteCalendar, RemoteResource, Target
 from core.errors import ProviderError, ProviderRejected, RemoteMissing
 from core.metering import Quota
@@ -31,7 +30,7 @@ from integrations.providers.graph.errors import UNREADABLE
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-class GraphCalendar(CalendarProvider, EventWriter):
+class GraphCalendar(CalendarProvider):
     """The calendars of a Microsoft 365 or Outlook.com account."""
 
     key: ClassVar[str] = "microsoft"
