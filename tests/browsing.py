@@ -115,7 +115,7 @@ class Person:
 
     def ticks(self, name: str) -> None:
         """A box or a switch: by its label, as people do."""
-        field = self.driver.find_element(By.NAME, name)
+        field = self._find(f"//*[@name={_quoted(name)}]", name)
         self.driver.execute_script("arguments[0].click()", field)
 
     def reads_frame(self) -> str:

@@ -27,10 +27,9 @@ from tests.running import Product
 pytestmark = pytest.mark.services
 
 OWNER_MAIL, COLLEAGUE, STRANGER = "ada@hub.example", "bob@hub.example", "eve@hub.example"
-KEY = "re_journey_0123456789abcdef"
+KEY, NEXT_KEY = "re_journey_0123456789abcdef", "re_journey_next_0123456789"
 SECRET = "a secret of more than twenty-four bytes"
 WRITTEN_TO = "grace@elsewhere.example"
-SUBJECT = "Your key is ready"
 IS_DARK = "return document.documentElement.classList.contains('dark')"
 PAGES = (
     "/admin/", "/admin/setup", "/admin/setup/google", "/admin/integrations/connection/",
@@ -59,7 +58,9 @@ def simulator() -> Iterator[Simulator]:
         process.settings(resend_requests_per_second=0)
         for email in (OWNER_MAIL, COLLEAGUE, STRANGER):
             process.create_account("google", email, messages=40)
-        process.control("POST", "/resend/keys", {"key": KEY, "owner": OWNER_MAIL})
+        for key in (KEY, NEXT_KEY):
+            process.control("POST", "/resend/keys", {"key": key, "owner": OWNER_MAIL})
+        process.control("POST", "/resend/templates", {"name": "Welcome aboard"})
         process.control("POST", "/resend/domains", {"name": "mail.example"})
         yield process
 
@@ -228,25 +229,112 @@ def test_narrowed_export_is_made_in_the_background_and_holds_what_was_searched_f
     assert rows_of(owner.downloads_by("Download")) == {("reader1@elsewhere.example", "Offer 1")}
 
 
-def test_colleague_is_invited_signs_in_by_google_and_sees_their_own_only(
-    owner: Person, product: Product, mailbox: str, email_provider: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+@pytest.fixture(scope="module")
+def colleague(owner: Person, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    """Invited as a member, and signed in by Google."""
     owner.open("/admin/workspaces/membership/add/")
     owner.fills(email=COLLEAGUE, name="Bob")
     owner.clicks("Invite")
     owner.sees(COLLEAGUE)
-    with browser(tmp_path_factory.mktemp("colleague"), owner.home) as colleague:
-        sign_in(colleague, COLLEAGUE)
-        colleague.sees("Connect")
+    with browser(tmp_path_factory.mktemp("colleague"), owner.home) as person:
+        sign_in(person, COLLEAGUE)
+        person.sees("Connect")
+        yield person
+
+
+def test_colleague_is_invited_signs_in_by_google_and_sees_their_own_only(
+    owner: Person, colleague: Person, mailbox: str, email_provider: str
+) -> None:
+    assert OWNER_MAIL not in colleague.words
+    for url in (mailbox, email_provider):
+        colleague.driver.get(url)
         assert OWNER_MAIL not in colleague.words
-        for url in (mailbox, email_provider):
-            colleague.driver.get(url)
-            assert OWNER_MAIL not in colleague.words
-            assert "House mail" not in colleague.words
-        for path in OWNERS_PAGES:
-            colleague.open(path)
-            assert "House mail" not in colleague.words
-            assert "noreply@mail.example" not in colleague.words
+        assert "House mail" not in colleague.words
+    for path in OWNERS_PAGES:
+        colleague.open(path)
+        assert "House mail" not in colleague.words
+        assert "noreply@mail.example" not in colleague.words
+
+
+def test_colleague_runs_the_workspace_as_an_admin_and_is_let_in_nowhere_once_removed(
+    owner: Person, colleague: Person, email_provider: str
+) -> None:
+    owner.open("/admin/workspaces/membership/")
+    owner.opens(COLLEAGUE)
+    assert f"{COLLEAGUE} (Member)" in owner.driver.title
+    owner.clicks("Change role")
+    owner.fills(role="Admin")
+    owner.confirms("Change")
+    owner.sees(f"{COLLEAGUE} is ADMIN now.")
+    colleague.driver.get(email_provider)
+    colleague.sees("House mail")
+    owner.clicks("Remove")
+    owner.confirms("Remove")
+    owner.sees("is no member any more")
+    colleague.driver.get(email_provider)
+    colleague.sees("Log in")
+
+
+def test_mailbox_is_paused_resumed_refreshed_and_connected_again(owner: Person, mailbox: str) -> None:
+    owner.driver.get(mailbox)
+    owner.clicks("Pause")
+    owner.confirms("Pause")
+    owner.sees("Resume it to go on.")
+    owner.clicks("Resume")
+    owner.confirms("Resume")
+    owner.sees("Nothing to do.")
+    owner.clicks("Refresh access")
+    owner.confirms("Refresh")
+    owner.sees("The access is good.")
+    owner.clicks("Reconnect")
+    owner.sees("wants access")
+    owner.clicks("Allow")
+    owner.sees("Reconnect")
+    assert owner.driver.current_url == mailbox
+    owner.sees("Nothing to do.")
+
+
+def test_provider_is_given_a_new_key_switched_off_and_on_and_shows_its_templates(
+    owner: Person, email_provider: str
+) -> None:
+    owner.driver.get(email_provider)
+    owner.clicks("Rotate secret")
+    owner.fills(credentials__apiKey=NEXT_KEY)
+    owner.clicks("Rotate")
+    owner.sees("House mail is changed")
+    assert NEXT_KEY not in owner.driver.page_source
+    owner.clicks("Disable")
+    owner.confirms("Disable")
+    owner.sees("House mail is disabled.")
+    owner.clicks("Enable")
+    owner.confirms("Enable")
+    owner.sees("House mail is enabled.")
+    owner.clicks("Make site email provider")
+    owner.confirms("Make it")
+    owner.sees("House mail is the site email provider.")
+    owner.clicks("Templates")
+    owner.sees("Welcome aboard")
+    owner.fills(q="nothing like it")
+    owner.clicks("Search")
+    owner.sees("0 of 1 templates")
+
+
+def test_address_of_two_contacts_is_decided_about_and_its_link_undone(owner: Person) -> None:
+    for contact in ("41", "42"):
+        owner.open("/admin/entities/addressmatch/add/")
+        owner.fills(what=WRITTEN_TO, entity_id=contact)
+        owner.clicks("Link")
+        owner.sees("Linked:")
+    owner.open("/admin/entities/addressmatch/?confidence=asked")
+    owner.sees("2 address matches")
+    owner.opens(WRITTEN_TO)
+    owner.clicks("Keep this one")
+    owner.confirms("Keep this one")
+    owner.sees("1 other undone.")
+    owner.clicks("Undo")
+    owner.confirms("Undo")
+    owner.sees("Undone:")
+    owner.sees("0 address matches")
 
 
 def test_stranger_with_a_google_account_is_let_in_nowhere(
@@ -267,6 +355,21 @@ def sign_in(person: Person, email: str) -> None:
     person.clicks("Allow")
 
 
+def test_console_is_narrowed_to_one_of_two_workspaces_and_widened_again(
+    owner: Person, product: Product, email_provider: str
+) -> None:
+    made = product.command("create_workspace", "Second", "--owner-email", OWNER_MAIL)
+    assert made.wait(60) == 0
+    owner.open("/admin/integrations/integration/")
+    owner.fills(workspace="Second")
+    owner.clicks("Show")
+    owner.sees("0 integrations")
+    assert "House mail" not in owner.words
+    owner.fills(workspace="All of them")
+    owner.clicks("Show")
+    owner.sees("House mail")
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [browsing.WIDE, PHONE], ids=["wide", "phone"])
 def test_pages_fit_their_window_break_no_policy_and_keep_nobody_out(
@@ -285,6 +388,16 @@ def test_pages_fit_their_window_break_no_policy_and_keep_nobody_out(
     finally:
         owner.prefers("light")
         owner.driver.set_window_size(*browsing.WIDE)
+
+
+def test_mailbox_is_disconnected_and_its_mail_deleted_once_that_is_confirmed(owner: Person, mailbox: str) -> None:
+    owner.driver.get(mailbox)
+    owner.clicks("Disconnect")
+    owner.ticks("purge")
+    owner.confirms("Disconnect")
+    owner.sees("is disconnected, and what was synced is")  # being deleted, or deleted
+    owner.open("/admin/email_sync/message/?folder=all")
+    owner.sees("There is no mail in this folder.")
 
 
 def test_what_keeps_people_out_is_found(tmp_path: Path) -> None:

@@ -379,6 +379,21 @@ def _own_tables(address: Address) -> set[str]:
     )
 
 
+@pytest.mark.parametrize("label", [label for label, model in MODELS.items() if model.roles and not model.personal])
+def test_page_of_a_row_is_called_by_no_id_and_has_no_form_within_a_form(people: People, label: str) -> None:
+    """Its title says something that a person knows it by; a browser drops an inner form, and its button sends the outer
+    one."""
+    world, name = people.worlds["owner"], label.lower().replace(".", "_")
+    client = _signed_in(world.actor)
+    for kind in ("change", "history"):
+        page = _text(client.get(reverse(f"admin:{name}_{kind}", args=(_row(world, MODELS[label].row).pk,))))
+        called = re.findall(r"<title>.*?</title>|<h1.*?</h1>", page, re.DOTALL)
+        assert not re.search(r"<form\b(?:(?!</form>).)*<form\b", page, re.DOTALL), kind
+        words = re.sub(r"<[^>]*>", " ", " ".join(called))
+        assert words.strip(), kind
+        assert not re.search(r"[0-9a-f]{8}-?[0-9a-f]{4}-?7[0-9a-f]{3}-?[89ab]", words), (kind, words)
+
+
 @pytest.mark.parametrize("address", LISTS, ids=[address.name for address in LISTS])
 def test_list_shows_an_owner_their_own_and_filters_reach_no_further(people: People, address: Address) -> None:
     mine, foreign = people.worlds["outsider"], people.worlds["member"]

@@ -41,7 +41,7 @@ PAGES: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("integrations.integration", "Integrations", "extension"),
             ("integrations.delivery", "Deliveries", "webhook"),
-            ("integrations.contactsync", "Contact syncs", "contacts"),
+            ("integrations.event", "Events", "list_alt"),
         ),
     ),
     (

@@ -16,7 +16,7 @@ from email_logs.states import State
 COLOURS = {
     State.QUEUED: "info",
     State.UNKNOWN: "warning",
-    State.ACCEPTED: "success",
+    State.ACCEPTED: "info",
     State.DEFERRED: "warning",
     State.FAILED: "danger",
     State.DELIVERED: "success",

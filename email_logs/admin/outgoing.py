@@ -24,8 +24,8 @@ WORDS = {
 class OutgoingEmailAdmin(ReadOnlyAdmin):
     """What it says is sealed and not shown; its entry in the log says who and what about."""
 
-    list_display = ("entry", "log", "state", "attempts", "next_attempt_at", "words", "created_at")
-    list_display_links = ("entry",)
+    list_display = ("created_at", "log", "state", "attempts", "next_attempt_at", "words")
+    list_display_links = ("created_at",)
     list_filter = ("status",)
     list_select_related = ("table__integration",)
     ordering = ("-created_at", "-entry_id")
@@ -34,10 +34,6 @@ class OutgoingEmailAdmin(ReadOnlyAdmin):
         "finished_at", "workspace",
     )  # fmt: skip
     readonly_fields = ("entry_link", "log", "state_words", "words", "created_at")
-
-    @display(description="mail", ordering="entry_id")
-    def entry(self, work: OutgoingEmail) -> str:
-        return str(work.entry_id)
 
     @display(description="mail")
     def entry_link(self, work: OutgoingEmail) -> SafeString:

@@ -27,7 +27,7 @@ from core.errors import (
     ProviderUnreached,
     ServiceBusy,
 )
-from core.work import backoff_seconds
+from core.work import backoff_seconds, sane_wait
 from email_logs.models import EmailLogEntry, EmailLogTable, OutgoingEmail
 from email_logs.services import fallback, letters, settling
 from email_logs.services.settling import LEASE_SECONDS, Ended
@@ -36,7 +36,6 @@ from integrations.models import Health, Integration
 from integrations.providers.mail import Accepted
 from integrations.services import integration_health, quota
 from integrations.services.integration_use import Disabled
-from integrations.services.sync_runs import sane_wait
 
 logger = logging.getLogger("patchbay.send")
 

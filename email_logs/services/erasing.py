@@ -73,7 +73,7 @@ def start(*, workspace: Workspace, address: str, by: User) -> PersonalDataErasur
 
 def due(limit: int = 100) -> list[object]:
     """Work to ring: waiting, or left by a worker that died."""
-    return list(PersonalDataErasure.objects.due().order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
+    return PersonalDataErasure.objects.to_ring(limit)
 
 
 def work(erasure_id: object, *, seconds: float = SLICE_SECONDS) -> bool:

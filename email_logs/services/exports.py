@@ -138,7 +138,7 @@ def end_all(*, workspace: Workspace) -> int:
 
 def due(limit: int = 100) -> list[object]:
     """Work to ring: waiting, or left by a worker that died."""
-    return list(EmailLogExport.objects.due().order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
+    return EmailLogExport.objects.to_ring(limit)
 
 
 def work(export_id: object, *, seconds: float = SLICE_SECONDS) -> bool:

@@ -18,6 +18,7 @@ from email_logs import files
 from email_logs.columns import COLUMNS
 from email_logs.models import EmailLogTable
 from email_logs.services import exporting
+from email_logs.services.reading import Filters
 from email_logs.states import State
 from email_logs.tests.logs import API, entries, entry, many, rows, table_of
 from workspaces.models import AuditEvent, Workspace
@@ -165,6 +166,29 @@ def test_places_are_few_and_a_taken_one_is_503(admin: Actor, table: EmailLogTabl
         assert answer.status_code == 503
         assert "Retry-After" in answer.headers
     b"".join(export(admin, table))
+
+
+@pytest.mark.parametrize("read", [0, 1])
+def test_file_that_nobody_reads_on_holds_nothing_once_it_is_closed(
+    admin: Actor, table: EmailLogTable, read: int
+) -> None:
+    """Not even until garbage is collected: that may be in the middle of a statement of the same connection, which then
+    waits for itself for ever."""
+    entries(table, 3)
+    given: dict[str, Any] = {"filters": Filters(), "oldest_first": False, "format": "csv"}
+    made = exporting.export(table=table, by=admin.user, **given)
+    for _ in range(read):
+        next(made.chunks)
+    assert _cursors() == 1
+    made.chunks.close()
+    assert _cursors() == 0
+
+
+def _cursors() -> int:
+    """Of the server's, that are open."""
+    with database.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_cursors WHERE name <> ''")
+        return int(cursor.fetchone()[0])
 
 
 @pytest.mark.parametrize("format", ["csv", "xlsx"])

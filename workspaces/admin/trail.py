@@ -8,7 +8,11 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from unfold.contrib.filters.admin import DropdownFilter
+from unfold.decorators import display
 
 from core.admin import console_workspace_ids
 from workspaces.admin.looks import DaysFilter, ReadOnlyAdmin, by
@@ -17,6 +21,12 @@ from workspaces.models import AuditEvent
 RECENT = 5000
 """The filters offer what so many of the newest entries hold: the cost of asking does not grow with the trail."""
 NOBODY = "-"
+LONGEST = 200
+"""Characters of what an entry of the list tells."""
+
+
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 class RecentFilter(DropdownFilter):
@@ -48,13 +58,25 @@ class PersonFilter(RecentFilter):
 class AuditEventAdmin(ReadOnlyAdmin):
     """Who changed what, newest first."""
 
-    list_display = ("at", "action", "actor_email", "object_type", "object_id", "request_id")
+    list_display = ("at", "action", "who", "object_type", "told")
     list_filter = (ActionFilter, PersonFilter, ("at", DaysFilter))
     list_filter_submit = True
     search_fields = ("action", "actor_email", "object_id", "request_id")
     ordering = ("-id",)
     fields = ("at", "action", "actor_email", "object_type", "object_id", "changes", "request_id", "workspace")
     list_select_related: ClassVar[tuple[str, ...]] = ()
+
+    @display(description="by")
+    def who(self, event: AuditEvent) -> str:
+        return event.actor_email or "The system itself"
+
+    @display(description="what")
+    def told(self, event: AuditEvent) -> SafeString:
+        """Names and values, as they are safe to read; ids are on the entry's page."""
+        words = ", ".join(
+            f"{name}: {_plain(value)}" for name, value in event.changes.items() if value not in ("", None)
+        )
+        return format_html('<span style="overflow-wrap: anywhere">{}</span>', Truncator(words).chars(LONGEST) or "–")
 
     def workspace_ids(self, request: HttpRequest) -> frozenset[uuid.UUID]:
         run = console_workspace_ids(request)
