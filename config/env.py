@@ -21,16 +21,20 @@ from config.env_values import CONVERSIONS
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-Kind = Literal["str", "int", "count", "port", "bool", "list", "origins", "networks", "level", "url", "secret"]
+Kind = Literal[
+    "str", "int", "count", "days", "seconds", "port", "bool", "list", "origins", "networks", "level", "url", "secret"
+]
 MEANINGS: dict[Kind, str] = {
     "int": "a whole number",
     "count": "a whole number from 1",
+    "days": "a number of days from 0 to 36500",
+    "seconds": "a number of seconds from 1 to a year's",
     "port": "a port from 1 to 65535",
     "bool": "true or false",
     "origins": "a list of origins (https://host)",
     "networks": "a list of networks (10.1.0.0/16, with nothing set after the prefix)",
     "level": "a level",
-    "url": "a web address (https://host)",
+    "url": "a web address (https://host), without a user name or password",
 }
 """What a value must be, for the message that refuses another; every text is a `str`, a `list` or a `secret`."""
 
@@ -122,17 +126,20 @@ TOPICS: tuple[Topic, ...] = (
     Topic(
         "Sync",
         (
-            Variable("SYNC_INTERVAL_SECONDS", "count", "300", "How often a connection is asked for news."),
+            Variable("SYNC_INTERVAL_SECONDS", "seconds", "300", "How often a connection is asked for news."),
             Variable(
-                "CRM_SYNC_INTERVAL_SECONDS", "count", "3600", "How often a CRM's contacts and companies are looked at."
+                "CRM_SYNC_INTERVAL_SECONDS",
+                "seconds",
+                "3600",
+                "How often a CRM's contacts and companies are looked at.",
             ),
             Variable(
-                "MAIL_BACKFILL_DAYS", "int", "0", "How far back the first sync of a mailbox goes; 0 is everything."
+                "MAIL_BACKFILL_DAYS", "days", "0", "How far back the first sync of a mailbox goes; 0 is everything."
             ),
             Variable("MAIL_IMPORT_MAX_BYTES", "count", "1073741824", "The largest file of mail that may be imported."),
             Variable(
                 "EMAIL_LOG_KEEP_DAYS",
-                "int",
+                "days",
                 "0",
                 "Entries of the email logs older than this are removed; 0 keeps them. Counts by day stay.",
             ),
@@ -140,7 +147,7 @@ TOPICS: tuple[Topic, ...] = (
             Variable("IDLE_PER_HOST", "count", "500", "Of them at one mail server."),
             Variable(
                 "IDLE_REISSUE_SECONDS",
-                "count",
+                "seconds",
                 "540",
                 "How often such a connection is confirmed; servers end it after 29 minutes, some networks sooner.",
             ),
@@ -160,6 +167,12 @@ TOPICS: tuple[Topic, ...] = (
             Variable(
                 "DOCUMENT_ALLOWED_TYPES", "list", "", "Types that are taken: application/pdf,image/*; default all."
             ),
+            Variable(
+                "DOCUMENT_CHECK_AT_ONCE_BYTES",
+                "count",
+                "1073741824",
+                "Up to this size confirming answers when it has looked at the file; larger ones a worker looks at.",
+            ),
             Variable("DOCUMENT_QUOTA_BYTES", "int", "0", "How much a workspace may store; 0 is not limited."),
             Variable(
                 "DOCUMENT_PARTS_FROM_BYTES",
@@ -175,7 +188,7 @@ TOPICS: tuple[Topic, ...] = (
             Variable("S3_ACCESS_KEY_ID", "str", "", "Access key that may get, put, delete and list in the bucket."),
             Variable("S3_SECRET_ACCESS_KEY", "secret", "", "Its secret."),
             Variable("CLAMAV_URL", "str", "", "Virus scanner: unix:///run/clamav/clamd.ctl or tcp://host:3310."),
-            Variable("CLAMAV_TIMEOUT_SECONDS", "count", "60", "How long it may keep silent over one document."),
+            Variable("CLAMAV_TIMEOUT_SECONDS", "seconds", "60", "How long it may keep silent over one document."),
         ),
     ),
     Topic(

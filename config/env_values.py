@@ -25,6 +25,20 @@ def _count(text: str) -> int:
     return value
 
 
+def _days(text: str) -> int:
+    value = _natural(text)
+    if value > 36_500:
+        raise ValueError("longer than a calendar goes back")
+    return value
+
+
+def _seconds(text: str) -> int:
+    value = _count(text)
+    if value > 366 * 24 * 3600:
+        raise ValueError("never")
+    return value
+
+
 def _port(text: str) -> int:
     value = _count(text)
     if value > 65535:
@@ -45,9 +59,18 @@ def _web_address(text: str) -> str:
     if not text:
         return text
     parts = urlsplit(text)
-    if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise ValueError("not a web address")
+    if parts.scheme not in ("https", "http") or not parts.hostname or "@" in parts.netloc or parts.port == 0:
+        raise ValueError("not a web address, or one with a password in it")
     return text.rstrip("/")
+
+
+def is_redis(url: str) -> bool:
+    """Whether this is the address of a Redis."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("redis", "rediss") and parts.port != 0
+    except ValueError:  # the port is no number, or the host no address
+        return False
 
 
 def _items(text: str) -> list[str]:
@@ -74,6 +97,8 @@ def _level(text: str) -> str:
 CONVERSIONS: dict[str, Callable[[str], Any]] = {
     "int": _natural,
     "count": _count,
+    "days": _days,
+    "seconds": _seconds,
     "port": _port,
     "bool": _yes_or_no,
     "list": _items,

@@ -35,7 +35,6 @@ AddressInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
 Resolver = Callable[[str, int], Sequence[AddressInfo]]
 """Answers like `socket.getaddrinfo`: (family, type, protocol, canonical name, socket address)."""
 
-DENY_TABLE_VERSION = "2026-11"
 DENY_TABLE: tuple[tuple[str, str], ...] = (
     ("0.0.0.0/8", "this network, RFC 791"),
     ("10.0.0.0/8", "private, RFC 1918"),
@@ -76,6 +75,7 @@ DENY_TABLE: tuple[tuple[str, str], ...] = (
     ("4000::/2", "not global unicast, RFC 4291 2.4"),
     ("8000::/1", "not global unicast, RFC 4291 2.4"),
 )
+"""As the registries stood in November 2026."""
 _DENIED: tuple[IPNetwork, ...] = tuple(ipaddress.ip_network(network) for network, _ in DENY_TABLE)
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: what DNS64 answers for a host that only has IPv4
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")

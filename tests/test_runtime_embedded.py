@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -127,6 +128,39 @@ def test_server_in_an_awkward_folder_starts(tmp_path: Path, name: str) -> None:
         assert server.socket_dir.stat().st_mode & 0o777 == 0o700
     finally:
         server.leave()
+    assert server.socket_dir == server.data or not server.socket_dir.exists()
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """What this process takes for the folder of temporary files; its path is short."""
+    with tempfile.TemporaryDirectory(prefix="patchbay-test-") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+def test_sockets_folder_of_a_killed_server_goes_when_another_starts_and_no_other_folder_does(
+    tmp_path: Path, temporary: Path
+) -> None:
+    killed, used, young, starting = (EmbeddedServer(tmp_path / (name * 30), durable=False) for name in "kuys")
+    for server in (killed, used):
+        server.use()
+    os.kill(killed.postmaster() or 0, signal.SIGKILL)
+    killed._process.wait()  # type: ignore[union-attr]
+    young.socket_dir.mkdir()
+    foreign = temporary / f"patchbay-{os.geteuid()}-notes"
+    foreign.mkdir()
+    for folder in (killed.socket_dir, used.socket_dir, foreign):
+        os.utime(folder, (0, 0))
+    starting.use()
+    try:
+        gone = [server for server in (killed, used, young, starting) if not server.socket_dir.exists()]
+        assert (gone, foreign.exists(), used.answers()) == ([killed], True, True)
+        assert killed.mend()
+        assert killed.answers()
+    finally:
+        for server in (killed, used, starting):
+            server.leave()
 
 
 def test_server_interrupted_while_it_was_made_is_made_anew(folder: Path) -> None:

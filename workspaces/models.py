@@ -172,7 +172,7 @@ class Membership(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.user_id} in {self.workspace_id} as {self.role}"
+        return f"{self.user.email} ({self.get_role_display()})"
 
 
 class ApiTokenQuerySet(WorkspaceQuerySet["ApiToken"]):
@@ -292,7 +292,7 @@ class AuditEvent(models.Model):
         constraints = (models.CheckConstraint(condition=~Q(action=""), name="auditevent_action_not_empty"),)
 
     def __str__(self) -> str:
-        return f"{self.action} {self.object_type} {self.object_id}".strip()
+        return f"{self.action}, {self.at:%Y-%m-%d %H:%M}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:

@@ -22,7 +22,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PERMISSION_CLASSES": ["workspaces.permissions.IsMember"],
     "DEFAULT_PARSER_CLASSES": ["core.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "core.api.schema.OperationSchema",
     "EXCEPTION_HANDLER": "core.api.errors.handle",
     "DEFAULT_THROTTLE_CLASSES": ["core.api.throttling.TokenThrottle", "core.api.throttling.WorkspaceThrottle"],
     "UNAUTHENTICATED_USER": None,

@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from kombu import Exchange, Queue
 
 from config import env
+from config.env_values import is_redis
 from config.settings.paths import DATA_DIR
 
 __all__ = (
@@ -75,8 +76,8 @@ def _in_redis() -> dict[str, Any]:
 
 
 _url = env.read("CELERY_BROKER_URL")
-if _url and not _url.startswith(("redis://", "rediss://")):
-    raise ImproperlyConfigured("CELERY_BROKER_URL must be redis://… or rediss://…: no other broker is supported.")
+if _url and not is_redis(_url):
+    raise ImproperlyConfigured("CELERY_BROKER_URL must be redis://host:6379/0 or rediss://…: no other is supported.")
 CELERY_BROKER_URL = _url or "filesystem://localhost"
 CELERY_BROKER_TRANSPORT = None if _url else "config.broker:Transport"
 CELERY_BROKER_TRANSPORT_OPTIONS = _in_redis() if _url else _in_folder()
@@ -88,6 +89,7 @@ CELERY_TASK_ROUTES = {
     "integrations.tasks.run_purge": {"queue": "sync"},
     "integrations.tasks.run_contact_sync": {"queue": "sync"},
     "integrations.tasks.check_integrations": {"queue": "sync"},
+    "documents.tasks.run_confirmation": {"queue": "sync"},
     "documents.tasks.run_copy": {"queue": "sync"},
     "documents.tasks.tick": {"queue": "sync"},
     "email_logs.tasks.follow": {"queue": "sync"},

@@ -10,6 +10,7 @@ __all__ = (
     "CLAMAV_TIMEOUT_SECONDS",
     "CLAMAV_URL",
     "DOCUMENT_ALLOWED_TYPES",
+    "DOCUMENT_CHECK_AT_ONCE_BYTES",
     "DOCUMENT_MAX_BYTES",
     "DOCUMENT_PARTS_FROM_BYTES",
     "DOCUMENT_PART_BYTES",
@@ -29,6 +30,8 @@ if DOCUMENT_STORAGE not in ("local", "s3"):
 DOCUMENT_MAX_BYTES: int = env.read("DOCUMENT_MAX_BYTES")
 DOCUMENT_ALLOWED_TYPES: list[str] = [item.lower() for item in env.read("DOCUMENT_ALLOWED_TYPES")]
 """Patterns of media types; empty: all."""
+DOCUMENT_CHECK_AT_ONCE_BYTES: int = env.read("DOCUMENT_CHECK_AT_ONCE_BYTES")
+"""Of a larger upload confirming answers before it was looked at."""
 DOCUMENT_QUOTA_BYTES: int = env.read("DOCUMENT_QUOTA_BYTES")
 """Of one workspace; 0 or less: none."""
 DOCUMENT_PARTS_FROM_BYTES: int = env.read("DOCUMENT_PARTS_FROM_BYTES")

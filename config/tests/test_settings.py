@@ -46,6 +46,8 @@ def _read(folder: Path, name: str, **settings: str) -> str:
         ("DATABASE_URL", "mysql://root:hunter2@db/x"),
         ("CELERY_BROKER_URL", "http://guest:hunter2@mq"),
         ("REDIS_URL", "hunter2@cache:6379"),
+        ("REDIS_URL", "redis://:hunter2@cache:port/1"),
+        ("CELERY_BROKER_URL", "redis://:hunter2@mq:port/0"),
         ("PORT", "http"),
     ],
 )
@@ -56,6 +58,15 @@ def test_setting_that_is_wrong_stops_every_command_with_its_name_and_not_its_val
     assert done.returncode == 1
     assert name.partition("_")[0].lower() in done.stderr.lower()
     assert value not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_command_without_its_database_says_so_in_a_sentence(tmp_path: Path) -> None:
+    address = "postgresql://ada:hunter2@127.0.0.1:1/hub"
+    done = _run(tmp_path, "manage.py", "create_token", "--email", "ada@mine.test", DATABASE_URL=address)
+    assert done.returncode == 1
+    assert "The database does not answer (DATABASE_URL)" in done.stderr
+    assert "hunter2" not in done.stderr
     assert "Traceback" not in done.stderr
 
 

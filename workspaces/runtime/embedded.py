@@ -6,6 +6,9 @@ counts as gone, because locks are the kernel's (`flock`); a server whose last us
 Only the wheel's programs are used: its own Python keeps its locks in the home folder and counts users in a file that a
 `kill -9` leaves wrong.
 
+Where DATA_DIR's path is too long for a socket, the socket has a folder of its own among the temporary files. It goes
+with the server; what a killed server left there goes when the next one of this user starts.
+
 PostgreSQL refuses to run as root, so root starts it as the user the wheel uses too, and opens the way to the data for
 that user by the search permission alone.
 """
@@ -37,10 +40,13 @@ ROOT_RUNS_AS = "embedded_postgres"
 SOCKET_NAME = ".s.PGSQL.5432"
 MAX_SOCKET_PATH = 100
 """sockaddr_un holds 108 bytes on Linux and 104 elsewhere."""
+NAME_DIGITS = 16
 START_SECONDS = 60
 START_ATTEMPTS = 3
 STOP_SECONDS = 3
 POLL_SECONDS = 0.05
+STALE_SECONDS = 3600
+"""A socket's folder that no server has is left alone for this long: its server may be starting."""
 
 SETTINGS = {
     "listen_addresses": "",
@@ -136,8 +142,12 @@ class EmbeddedServer:
     def stop(self) -> None:
         """A fast shutdown: open transactions are rolled back, everything committed is on disk."""
         pid = self.postmaster()
-        if pid is None:
-            return
+        if pid is not None:
+            self._shut_down(pid)
+        if self.socket_dir != self.data:
+            shutil.rmtree(self.socket_dir, ignore_errors=True)
+
+    def _shut_down(self, pid: int) -> None:
         for number in (signal.SIGINT, signal.SIGQUIT):
             os.kill(pid, number)
             if _wait(lambda: self.postmaster() is None, STOP_SECONDS):
@@ -147,13 +157,8 @@ class EmbeddedServer:
             self._process = None
 
     def postmaster(self) -> int | None:
-        """The running server's pid. A pid file whose process is gone, or is another program, counts as none."""
-        try:
-            pid = int((self.data / "postmaster.pid").read_text().split()[0])
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except (OSError, ValueError, IndexError):
-            return None
-        return pid if b"postgres" in command.split(b"\0")[0] else None
+        """The running server's pid."""
+        return _server_named_in(self.data / "postmaster.pid")
 
     @contextlib.contextmanager
     def _starting(self) -> Iterator[None]:
@@ -200,6 +205,8 @@ class EmbeddedServer:
         """Folders with the right owner, and as root the way to them."""
         for folder in (self.data, self.socket_dir):
             _own_folder(folder)
+        os.utime(self.socket_dir)
+        _remove_stale_socket_dirs()
         if os.geteuid() == 0:
             for path in (self.data, self.socket_dir, programs()):
                 _open_the_way(path)
@@ -231,8 +238,32 @@ def _socket_dir(data: Path) -> Path:
     path = str(data / SOCKET_NAME)
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH and not set(path) & set(",\"'"):
         return data
-    name = hashlib.sha256(str(data).encode()).hexdigest()[:16]
+    return _socket_dir_named(hashlib.sha256(str(data).encode()).hexdigest()[:NAME_DIGITS])
+
+
+def _socket_dir_named(name: str) -> Path:
     return Path(tempfile.gettempdir()) / f"patchbay-{os.geteuid()}-{name}"
+
+
+def _remove_stale_socket_dirs() -> None:
+    """Those of servers that were killed and never started again."""
+    pattern = _socket_dir_named("[0-9a-f]" * NAME_DIGITS)
+    for folder in pattern.parent.glob(pattern.name):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            found = folder.lstat()
+            is_stale = found.st_uid in _owners() and time.time() - found.st_mtime > STALE_SECONDS
+            if is_stale and _server_named_in(folder / f"{SOCKET_NAME}.lock") is None:
+                shutil.rmtree(folder)
+
+
+def _server_named_in(pid_file: Path) -> int | None:
+    """The server's pid. A file whose process is gone, or is another program, counts as none."""
+    try:
+        pid = int(pid_file.read_text().split()[0])
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError, IndexError):
+        return None
+    return pid if b"postgres" in command.split(b"\0")[0] else None
 
 
 def programs() -> Path:
@@ -245,12 +276,16 @@ def programs() -> Path:
 
 def _own_folder(folder: Path) -> None:
     """Make a folder that only the server's user may enter. One that a stranger made first is refused."""
-    owner = _account().pw_uid if os.geteuid() == 0 else os.geteuid()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_uid not in (owner, os.geteuid()):
+    if folder.stat().st_uid not in _owners():
         raise EmbeddedServerFailed(f"{folder} belongs to another user; remove it or choose another DATA_DIR.")
     folder.chmod(0o700)
-    os.chown(folder, owner, -1)
+    os.chown(folder, _owners()[0], -1)
+
+
+def _owners() -> tuple[int, int]:
+    """The user the server runs as, and we."""
+    return (_account().pw_uid if os.geteuid() == 0 else os.geteuid(), os.geteuid())
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
