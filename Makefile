@@ -4,8 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The suite runs in so many processes, a file in one of them, in the order of conftest.py.
-SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# The suite runs in so many processes, a file in one of them, in the order of conftest.py. Four also on two cores: half of
+# the time a process waits, for products, servers, browsers and the database.
+SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 # More options of pytest for one run: `make test ALSO="-x --durations=20"`.
 ALSO ?=
 STAMPS := $(VENV)/.stamps

@@ -24,7 +24,7 @@ from django.test import TransactionTestCase
 
 from tests import emptying, migrated, scratch
 from tests.bare import forget_the_developers_settings
-from tests.real_servers import MARK, runs_again
+from tests.real_servers import MARK, modules, runs_again
 from workspaces.runtime.embedded import EmbeddedServer
 
 FOLDER = scratch.own_folder()
@@ -64,10 +64,16 @@ def _own_server() -> str:
 
 
 def _begin_migrated() -> None:
-    """On our own server, the database of tests is a copy of the migrated one."""
-    connection.settings_dict["TEST"]["TEMPLATE"] = None if os.environ.get("TEST_DATABASE_URL") else "postgres"
+    """The database of tests is a copy of a migrated one: of our own server's, or of what the real one has for it."""
+    test = connection.settings_dict["TEST"]
+    if not os.environ.get("TEST_DATABASE_URL"):
+        test["TEMPLATE"] = "postgres"
+    elif template := os.environ.get(migrated.TEMPLATE):
+        test["TEMPLATE"], test["NAME"] = template, f"test_{template}"  # a run's own: others use the server too
 
 
+if settings.configured:
+    raise RuntimeError("The settings were read before their surroundings were made: tests would use somebody's data.")
 forget_the_developers_settings()
 _surroundings()
 django.setup()
@@ -89,10 +95,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Says which tests of the database `make test-services` runs too."""
+    """Says which tests of the database `make test-services` runs too, and that it finds what is marked for it."""
+    module = item.nodeid.partition("::")[0]
     mark = item.get_closest_marker("django_db")
-    if runs_again(item.nodeid.partition("::")[0], None if mark is None else mark.kwargs):
+    if runs_again(module, None if mark is None else mark.kwargs):
         item.add_marker(MARK)
+    elif item.get_closest_marker("services") is None:
+        return
+    if module not in modules():
+        raise pytest.UsageError(f"{item.nodeid} is for `make test-services`, which does not look there.")
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,7 +2,7 @@
 
 Migrating from nothing takes seconds, and a run of all tests wants some twenty databases. Whatever is copied is migrated
 as well, which then finds nothing to do; a product that starts from nothing is in `test_runtime`. The embedded server's
-data are kept between runs, under the digest of what they are made of.
+data are kept between runs, under the digest of what they are made of. A real server's template is one run's.
 
 `python -m tests.migrated` migrates the database that DATABASE_URL names.
 """
@@ -18,7 +18,8 @@ import sys
 import tempfile
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -40,6 +41,8 @@ MADE_OF = (
 )
 KEPT_SECONDS = 7 * 86_400
 """For so long after the last use."""
+TEMPLATE = "TEST_DATABASE_TEMPLATE"
+"""The variable that names a migrated database of the server of TEST_DATABASE_URL, where there is one."""
 
 
 def put(data_dir: Path) -> None:
@@ -49,10 +52,12 @@ def put(data_dir: Path) -> None:
 
 
 def create(server: str) -> str:
-    """An empty database on that server, its address."""
+    """A migrated database on that server (or an empty one, where the run has no template), its address."""
     name = f"patchbay_{uuid.uuid4().hex[:12]}"
+    template = os.environ.get(TEMPLATE) or "template1"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
     return _address(server, name)
 
 
@@ -61,6 +66,20 @@ def drop(server: str, url: str) -> None:
     name = urlsplit(url).path.strip("/")
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def template(server: str) -> Iterator[None]:
+    """For the block and all it starts, a migrated database on that server to copy."""
+    os.environ.pop(TEMPLATE, None)
+    url = create(server)
+    try:
+        _migrate(url)
+        os.environ[TEMPLATE] = urlsplit(url).path.strip("/")
+        yield
+    finally:
+        os.environ.pop(TEMPLATE, None)
+        drop(server, url)
 
 
 def _made() -> Path:

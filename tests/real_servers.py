@@ -9,8 +9,12 @@ root conftest marks by them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
+
+from config.env import PROJECT
 
 MARK = "real_servers"
 AGAIN: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -33,6 +37,7 @@ AGAIN: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "email_logs/tests/test_rows.py",
             "email_sync/tests/test_counters.py",
             "email_sync/tests/test_email_api.py",
+            "email_sync/tests/test_inbox_api.py",
             "email_sync/tests/test_linking.py",
             "email_sync/tests/test_timelines.py",
         ),
@@ -55,11 +60,13 @@ AGAIN: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "email_logs/tests/test_outgoing.py",
             "email_sync/tests/test_changes.py",
             "email_sync/tests/test_submissions.py",
+            "entities/tests/test_shared.py",
             "integrations/tests/test_admission.py",
             "integrations/tests/test_leases.py",
             "integrations/tests/test_quota.py",
             "integrations/tests/test_schedule.py",
             "integrations/tests/test_sync_runs.py",
+            "tests/test_doorbell_fences.py",
             "workspaces/tests/test_services_periodic.py",
         ),
         "what happens once: the same key answers the same result": ("workspaces/tests/test_idempotency.py",),
@@ -105,3 +112,12 @@ def runs_again(module: str, database: Mapping[str, object] | None) -> bool:
     if database is None or module in ONCE:
         return False
     return module in MODULES or bool(database.get("transaction"))
+
+
+@cache
+def modules() -> frozenset[str]:
+    """Where `make test-services` looks for tests: each of its processes would otherwise import all modules and throw
+    most of their tests away. The root conftest refuses a test that is marked and lies elsewhere."""
+    marked = re.compile(r"mark\.services|transaction=True")
+    every = (*PROJECT.glob("*/tests/test_*.py"), *PROJECT.glob("tests/test_*.py"))
+    return MODULES | {str(path.relative_to(PROJECT)) for path in every if marked.search(path.read_text())}

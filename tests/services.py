@@ -13,7 +13,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -21,14 +22,15 @@ import pytest
 import redis
 
 from documents.tests import localstack
+from tests import migrated
 from tests.browsing import programs
-from tests.real_servers import MARK
+from tests.real_servers import MARK, modules
 
 DATABASE_URL = os.environ.get("DATABASE_URL") or "postgresql://postgres@127.0.0.1:5432/postgres"
 REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/15"
 SELECTED = f"(services or {MARK}) and not chaos"
-ROOM = 200
-"""Connections for two processes of tests, each with fifty callers or a whole product at once."""
+ROOM = 400
+"""Connections for four processes of tests, each with fifty callers or a whole product at once."""
 EMULATE = "emulate@0.11.2"
 """Pinned: `latest` of this name is another program."""
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,14 +124,24 @@ def missing() -> list[str]:
     return absent
 
 
+def where(arguments: Sequence[str]) -> list[str]:
+    """The modules with tests for us, unless the arguments name a file or folder."""
+    named = any((ROOT / argument.partition("::")[0]).exists() for argument in arguments if argument)
+    return [] if named else sorted(modules())
+
+
 def main() -> int:
     """Pytest's exit status; 1 where something is missing in CI."""
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)  # `config` sets it, and settings would be read before any conftest
     absent = missing()
     if "PostgreSQL (DATABASE_URL)" not in absent:
         os.environ["TEST_DATABASE_URL"] = DATABASE_URL
     if "Redis (REDIS_URL)" not in absent:
         os.environ["TEST_REDIS_URL"] = REDIS_URL
-    status = int(pytest.main(["-q", "-m", SELECTED, *sys.argv[1:]]))
+    with ExitStack() as stack:
+        if server := os.environ.get("TEST_DATABASE_URL"):
+            stack.enter_context(migrated.template(server))
+        status = int(pytest.main(["-q", "-m", SELECTED, *sys.argv[1:], *where(sys.argv[1:])]))
     if absent:
         print(f"Not found, so not tested: {', '.join(absent)}.")
     grave = [name for name in absent if name not in MAY_BE_MISSING]

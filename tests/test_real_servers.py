@@ -9,11 +9,12 @@ from collections import Counter
 import pytest
 
 from config.env import PROJECT
-from tests.real_servers import AGAIN, MARK, MODULES, ONCE, runs_again
+from tests import services
+from tests.real_servers import AGAIN, MARK, MODULES, ONCE, modules, runs_again
 
 SPEAKS_TO_THE_SERVER = re.compile(r"\b(connection|database)\.cursor\(\)|\.explain\(")
 ONCE_IS_ENOUGH = {
-    "core/tests/test_crypto.py": "reads what a sealed column holds",
+    "email_logs/tests/test_exporting.py": "counts the cursors that are open",
     "integrations/tests/test_console_deliveries.py": "holds the plan our own server makes of few rows",
     "integrations/tests/test_integrations.py": "reads what a sealed column holds; its races commit",
     "workspaces/tests/test_services_tokens.py": "reads what a hashed column holds",
@@ -57,6 +58,18 @@ def test_tests_run_again_that_commit_or_are_on_the_list() -> None:
     assert not runs_again(other, {"transaction": False})
     assert not runs_again(listed, None), "no database"
     assert not runs_again(sorted(ONCE)[0], {"transaction": True})
+
+
+def test_services_are_looked_for_where_tests_are_marked_and_nowhere_else() -> None:
+    assert modules() >= MODULES
+    assert {"tests/test_kills.py", "integrations/tests/test_tokens.py"} <= modules()
+    assert "core/tests/test_ids.py" not in modules()
+    assert services.where(["-n", "4", "--dist", "loadfile"]) == sorted(modules())
+
+
+def test_services_are_looked_for_only_where_somebody_says() -> None:
+    assert services.where(["-x", "tests/test_kills.py::test_one"]) == []
+    assert services.where(["documents"]) == []
 
 
 @pytest.mark.django_db(transaction=True)
