@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 
 from core.errors import ProviderAuthError, ProviderUnavailable
 from email_sync import mbox
@@ -327,6 +328,21 @@ def test_attachment_of_an_imported_mail_is_served_from_here(account: Account, me
     response = member.client.get(f"{PREFIX}/{part.message_id}/attachments/{part.pk}")
     assert response.content == b"bytes of it"
     assert "attachment" not in account.box.calls
+
+
+def test_texts_and_sources_are_stored_so_that_a_range_costs_a_range() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT attrelid::regclass::text, attname FROM pg_attribute WHERE attstorage = 'e' AND attnum > 0"
+            " AND attrelid::regclass::text LIKE 'email_sync_%' ORDER BY 1, 2"
+        )
+        assert cursor.fetchall() == [
+            ("email_sync_importedsource", "raw"),
+            ("email_sync_messagebody", "headers"),
+            ("email_sync_messagebody", "html"),
+            ("email_sync_messagebody", "text"),
+            ("email_sync_messagesearch", "document"),
+        ]
 
 
 def test_import_is_exported_with_its_own_bytes(account: Account, member: Actor) -> None:
