@@ -53,12 +53,6 @@ class Pages:
     def cursor_rows(self) -> QuerySet[SyncCursor]:
         return SyncCursor.objects.filter(connection=self.connection, type=self.run.type)
 
-    def note_begin(self) -> None:
-        """What earlier runs did is no part of this one's pace."""
-        if self.run.done_before is None:
-            self.run.done_before = self.cursor_rows().aggregate(done=Sum("listed"))["done"] or 0
-            self.run.save(update_fields=["done_before"])
-
     # --- listing ----------------------------------------------------------------------------------------------
 
     def listing(self, stream: Stream, token: str) -> Callable[[], IdPage]:

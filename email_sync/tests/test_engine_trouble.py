@@ -284,6 +284,17 @@ def test_time_left_is_told_by_the_runs_own_pace() -> None:
     assert run.eta_seconds() is None
 
 
+def test_run_keeps_the_mailboxs_progress_from_its_first_moment_on(account: Account) -> None:
+    fill(account.box, 3)
+    account.sync()
+    waiting = sync_runs.start(connection=account.connection, type="email", trigger="user")
+    assert (waiting.done, waiting.total, waiting.eta_seconds()) == (3, 3, None)
+    ended = account.sync()
+    assert (ended.added, ended.done, ended.total) == (0, 3, 3), "it found nothing new"
+    account.box.append(mail("fresh"), "inbox")
+    assert account.sync().done == 3, "mail that came after the first sync is none of its"
+
+
 # --- the database goes, the user comes again ----------------------------------------------------------------------
 
 

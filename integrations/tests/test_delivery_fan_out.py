@@ -244,7 +244,7 @@ def test_fan_out_of_a_full_read_costs_a_few_statements(admin: Actor, workspace: 
     hook(admin, NOWHERE)
     happen(workspace, times=50)
     with CaptureQueriesContext(database) as captured:
-        told(workspace)
+        subscriptions.fan_out(workspace.pk)
     assert len(captured) <= 12, [query["sql"][:90] for query in captured]
     assert Delivery.objects.count() == 50
 
