@@ -14,7 +14,7 @@ from core.errors import CursorExpired, ProviderAuthError, ProviderError, Provide
 from core.metering import Unmetered
 from email_sync.parsing.message import parse
 from email_sync.providers.base import MailAccount
-from email_sync.providers.graph import Graph, api
+from email_sync.providers.graph import Graph, api, provider
 from email_sync.providers.graph.messages import outline
 from email_sync.tests.gmail_server import Asked, Reply
 from email_sync.tests.graph_server import INBOX, GraphServer, mime, refusal, summary
@@ -306,3 +306,30 @@ def test_matching_ids_are_the_newest_of_all_addresses(server: GraphServer) -> No
     server.on("GET", MESSAGES, search)
     addresses = ["eve@x.test", "bob@x.test", 'no" OR from:"a@x.test']
     assert server.graph().matching_ids(INBOX, addresses, 5) == ("bob", "eve")
+
+
+def test_pages_that_were_listed_before_the_first_is_fetched_cost_one_request_a_message(server: GraphServer) -> None:
+    """A first sync lists ahead (docs/adr/0042)."""
+    pages = [[f"{page}{number}" for number in range(3)] for page in "abc"]
+    names = [name for page in pages for name in page]
+    stored(server, *names)
+    graph = server.graph()
+    for page in pages:
+        server.on("GET", MESSAGES, Reply(200, {"value": [summary(name) for name in page]}))
+        assert graph.list_ids(INBOX, "", 100).remote_ids == tuple(page)
+    for page in pages:
+        assert fetched(graph, *page) == (page, None)
+    assert [part["url"] for part in server.parts] == [f"/me/messages/{name}/$value" for name in names]
+
+
+def test_summaries_of_what_is_never_fetched_are_forgotten(server: GraphServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider, "REMEMBERED", 4)
+    stored(server, *"abcdef")
+    graph = server.graph()
+    for page in ("ab", "cd", "ef"):
+        server.on("GET", MESSAGES, Reply(200, {"value": [summary(name) for name in page]}))
+        graph.list_ids(INBOX, "", 100)
+    got, error = fetched(graph, *"abcdef")
+    assert (sorted(got), error) == ([*"abcdef"], None)
+    looked = [part["url"].split("?")[0] for part in server.parts if not part["url"].endswith("$value")]
+    assert looked == ["/me/messages/a", "/me/messages/b"]

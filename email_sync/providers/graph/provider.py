@@ -46,6 +46,8 @@ from integrations.providers.graph import batch
 from integrations.providers.graph.answers import Json, identifier, items, moment, text, texts
 from integrations.providers.graph.batch import Call
 
+REMEMBERED = 5_000
+"""Summaries, of half a kilobyte each."""
 _SEARCHABLE = re.compile(r"[A-Za-z0-9.!#$%&*+/=?^_{|}~@-]{3,254}")
 
 
@@ -63,7 +65,8 @@ class Graph(MailProvider):
         self._api = MailApi(account)
         self._tree: folders.Tree | None = None
         self._summaries: dict[str, Json] = {}
-        """Of what was listed or told last: `fetch` needs not ask again."""
+        """Of what was listed or told and not fetched yet, the newest last: `fetch` needs not ask again. Several pages
+        are listed before the first of them is fetched."""
 
     # --- what there is ----------------------------------------------------------------------------------------
 
@@ -87,15 +90,17 @@ class Graph(MailProvider):
         """See `listing` for what a token is."""
         place = listing.Place.read(token) if token else None
         listed = listing.page(self._api, stream.key, place, limit, since)
-        self._summaries = {identifier(item): item for item in listed.items}
-        return IdPage(tuple(self._summaries), listed.place.token() if listed.place else "", listed.total)
+        found = {identifier(item): item for item in listed.items}
+        self._remember(found)
+        return IdPage(tuple(found), listed.place.token() if listed.place else "", listed.total)
 
     def fetch(self, stream: Stream, remote_ids: Sequence[str]) -> Iterator[RemoteMessage]:
         """As MIME, 20 in a batch. What is refused inside a batch is raised once the rest of it has been yielded."""
         known = self._summaries
         for start in range(0, len(remote_ids), batch.MAX_CALLS):
             asked = list(dict.fromkeys(remote_ids[start : start + batch.MAX_CALLS]))
-            found = {i: known[i] for i in asked if i in known and is_whole(known[i])}
+            taken = {i: known.pop(i) for i in asked if i in known}
+            found = {i: item for i, item in taken.items() if is_whole(item)}
             found |= self._look(i for i in asked if i not in found)
             refusals: list[ProviderError] = []
             for remote_id, answer in self._api.mimes(list(found)):
@@ -120,9 +125,10 @@ class Graph(MailProvider):
         found = told.items | self._look(told.doubtful)
         places = {remote_id: text(item, "parentFolderId") for remote_id, item in found.items()}
         synced = self._synced(stream, set(places.values()))
-        self._summaries = {i: item for i, item in found.items() if places[i] in synced}
-        updated = tuple(state_of(item, self._role(item, stream)) for item in self._summaries.values())
-        removed = tuple(i for i in (*told.items, *told.doubtful) if i not in self._summaries)
+        here = {i: item for i, item in found.items() if places[i] in synced}
+        self._remember(here)
+        updated = tuple(state_of(item, self._role(item, stream)) for item in here.values())
+        removed = tuple(i for i in (*told.items, *told.doubtful) if i not in here)
         return ChangePage(told.cursor, updated=updated, removed=removed, more=told.more)
 
     def untold(self, cursor: str) -> str:
@@ -220,6 +226,12 @@ class Graph(MailProvider):
         return drafts.versions(self._api, remote_ids)
 
     # --- what the calls share ---------------------------------------------------------------------------------
+
+    def _remember(self, summaries: dict[str, Json]) -> None:
+        """As the newest; the oldest are forgotten where that would be too many."""
+        kept = {i: item for i, item in self._summaries.items() if i not in summaries}
+        room = max(0, REMEMBERED - len(summaries))
+        self._summaries = dict(list(kept.items())[-room:] if room else []) | summaries
 
     def _look(self, remote_ids: Iterable[str]) -> dict[str, Json]:
         """The summaries of these messages as they are now; those gone are left out."""
