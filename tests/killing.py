@@ -195,6 +195,10 @@ class Scene:
         return {name: sorted(map(str, self.ask(sql, connection))) for name, sql in ROWS.items()}
 
 
+LOOKS_EVERY_SECONDS = 0.4
+"""Each of three: a token may ask ten times a second (`config.settings.api`)."""
+
+
 @dataclass
 class Load:
     """People who go on using the API meanwhile; what they were answered."""
@@ -219,7 +223,7 @@ class Load:
         return "email/inbox?limit=25", f"connections/{self.connection}/status", "email/folders/counts"
 
     def _ask(self, path: str) -> None:
-        while not self.over.wait(0.05):
+        while not self.over.wait(LOOKS_EVERY_SECONDS):
             self.answers[self._answer(f"/api/v1/integrations/{path}")] += 1
 
     def _answer(self, target: str) -> str:

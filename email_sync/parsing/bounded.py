@@ -167,9 +167,11 @@ class BoundedParser:
         self.close()
 
     def start(self) -> None:
-        """Start the child now, from this thread: the kernel would end it with a shorter-lived thread that did."""
-        with self._lock:
-            self._child = self._child or _Child(self._command or child_command())
+        """Start the child now, from this thread: the kernel would end it with a shorter-lived thread that did. Where it
+        runs already nobody waits for what it is at."""
+        if self._child is None:
+            with self._lock:
+                self._child = self._child or _Child(self._command or child_command())
 
     def parse(self, raw: bytes, *, truncated: bool = False) -> ParsedMessage:
         """One message; many are cheaper together."""

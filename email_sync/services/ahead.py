@@ -1,4 +1,4 @@
-"""Pages of a first sync listed, fetched and parsed while earlier ones are written, by a second thread.
+"""Pages of a first sync listed and fetched while earlier ones are written, by a second thread; parsed by a third.
 
 The engine's backfill takes them one by one, in order; what it writes, and when, is its own business. Promised: the
 thread knows no rows and moves no cursor; a failure is told when its page's turn has come, and until it was told no
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from django.db import connection as database
 
 from email_sync.records import IdPage, Stream
-from email_sync.services.fetching import Brought, bring
+from email_sync.services.fetching import Brought, Fetched, Parsing, fetch
 
 if TYPE_CHECKING:
     from email_sync.services.pages import Pages
@@ -67,7 +67,7 @@ class _Coming:
 
     stream: Stream
     page: IdPage
-    task: _Task[Brought]
+    task: _Task[Fetched]
 
 
 class Ahead:
@@ -84,6 +84,7 @@ class Ahead:
 
     def __enter__(self) -> Self:
         self._thread = ThreadPoolExecutor(1, "fetch-ahead")
+        self._parsing = Parsing().__enter__()
         return self
 
     def __exit__(
@@ -92,6 +93,7 @@ class Ahead:
         """Nothing is fetched any more when the mailbox closes."""
         self._forget()
         self._thread.shutdown()
+        self._parsing.__exit__(kind, error, trace)
 
     def take(self, stream: Stream, then: Sequence[Stream]) -> tuple[IdPage, Brought]:
         """The next page of a stream, fetched as far as it could be. After the stream's last page those in `then` are
@@ -107,7 +109,9 @@ class Ahead:
                 self._listing.task.future.result()  # the listing was refused
             coming = self._coming[0]
             self._in_hand = coming.stream.key, coming.page
-            brought = self._sync.awaited(coming.task.future)
+            fetched = self._sync.awaited(coming.task.future)
+            self._sync.wait_for(fetched.portions)
+            brought = fetched.brought()
             self._coming.popleft()
         except BaseException:
             self._forget()
@@ -136,7 +140,7 @@ class Ahead:
                 return
             page = self._fresh(stream, listed.result())
             self._list([stream, *then] if page.next_token else then, page.next_token)
-            self._coming.append(_Coming(stream, page, _Task(self._give, partial(self._bring, stream, page))))
+            self._coming.append(_Coming(stream, page, _Task(self._give, partial(self._fetch, stream, page))))
 
     def pause(self) -> None:
         """Begin nothing further. What was not begun is taken back until the next `fill`."""
@@ -189,9 +193,9 @@ class Ahead:
         fresh = self._sync.not_known(page.remote_ids, stream.key)
         return replace(page, remote_ids=tuple(i for i in fresh if i not in about_to_be))
 
-    def _bring(self, stream: Stream, page: IdPage) -> Brought:
+    def _fetch(self, stream: Stream, page: IdPage) -> Fetched:
         """In the second thread. After a failure nothing further is asked for until somebody has decided about it."""
         self._failed = True
-        brought = bring(self._sync.mailbox, stream, page.remote_ids)
-        self._failed = brought.error is not None
-        return brought
+        fetched = fetch(self._sync.mailbox, stream, page.remote_ids, self._parsing)
+        self._failed = fetched.error is not None
+        return fetched

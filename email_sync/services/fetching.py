@@ -5,10 +5,12 @@ Parsing runs in a bounded child process, so no message can stop or bloat a worke
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Semaphore
+from types import TracebackType
+from typing import Self
 
 from core.errors import ProviderError
 from email_sync.parsing import bounded
@@ -35,6 +37,44 @@ class Brought:
     error: ProviderError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a fetch came to while some of it may still be parsed."""
+
+    portions: list[Future[list[Incoming]]]
+    error: ProviderError | None = None
+
+    def brought(self) -> Brought:
+        """Waits for the parser."""
+        return Brought([message for portion in self.portions for message in portion.result()], self.error)
+
+
+class Parsing:
+    """A thread that has portions parsed, for fetches that follow each other: the last of one is parsed while the first
+    of the next comes. Use as a context manager; left, everything given to it is parsed."""
+
+    def __enter__(self) -> Self:
+        self._thread = ThreadPoolExecutor(1, "parse")
+        self._room = Semaphore(PORTIONS_UNDER_WAY)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
+
+    def give(self, portion: Sequence[RemoteMessage]) -> Future[list[Incoming]]:
+        """Waits for room."""
+        self._room.acquire()
+        return self._thread.submit(self._parse, portion)
+
+    def _parse(self, portion: Sequence[RemoteMessage]) -> list[Incoming]:
+        try:
+            return parse_all(portion)
+        finally:
+            self._room.release()
+
+
 def prepare() -> None:
     """Start the parser from this thread: the kernel would end it with a shorter-lived one that did."""
     bounded.shared().start()
@@ -43,30 +83,39 @@ def prepare() -> None:
 def bring(
     mailbox: MailProvider, stream: Stream, remote_ids: Sequence[str], *, between: Callable[[], None] = lambda: None
 ) -> Brought:
-    """Fetch and parse, a portion at a time: while one is parsed, the next one comes. `between` is called after each
-    message."""
-    messages: list[Incoming] = []
+    """Fetch and parse. `between` is called after each message."""
+    with Parsing() as parsing:
+        return fetch(mailbox, stream, remote_ids, parsing, between=between).brought()
+
+
+def fetch(
+    mailbox: MailProvider,
+    stream: Stream,
+    remote_ids: Sequence[str],
+    parsing: Parsing,
+    *,
+    between: Callable[[], None] = lambda: None,
+) -> Fetched:
+    """Fetch, and have it parsed a portion at a time: while one is parsed, the next one comes."""
+    portions: list[Future[list[Incoming]]] = []
     waiting: list[RemoteMessage] = []
-    under_way: deque[Future[list[Incoming]]] = deque()
     weight = 0
     error: ProviderError | None = None
-    with ThreadPoolExecutor(1, "parse") as parser:
-        try:
-            for remote in mailbox.fetch(stream, remote_ids) if remote_ids else ():
-                waiting.append(remote)
-                weight += len(remote.raw or b"")
-                between()
-                if len(waiting) == PORTION or weight > PORTION_BYTES:
-                    prepare()
-                    if len(under_way) == PORTIONS_UNDER_WAY:
-                        messages += under_way.popleft().result()
-                    under_way.append(parser.submit(parse_all, waiting))
-                    waiting, weight = [], 0
-        except ProviderError as failed:
-            error = failed
-        for portion in under_way:
-            messages += portion.result()
-    return Brought([*messages, *parse_all(waiting)], error)
+    try:
+        for remote in mailbox.fetch(stream, remote_ids) if remote_ids else ():
+            waiting.append(remote)
+            weight += len(remote.raw or b"")
+            between()
+            if len(waiting) == PORTION or weight > PORTION_BYTES:
+                prepare()
+                portions.append(parsing.give(waiting))
+                waiting, weight = [], 0
+    except ProviderError as failed:
+        error = failed
+    if waiting:
+        prepare()
+        portions.append(parsing.give(waiting))
+    return Fetched(portions, error)
 
 
 def parse_all(remotes: Sequence[RemoteMessage]) -> list[Incoming]:
