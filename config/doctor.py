@@ -64,7 +64,7 @@ def check_provider_addresses() -> list[Finding]:
 
 def _changed_addresses() -> Iterator[tuple[str, str]]:
     for variable in env.VARIABLES:
-        if variable.kind == "url" and variable.default:
+        if variable.kind in ("url", "origin") and variable.default:
             url = env.read(variable.name)
             if url != variable.default:
                 yield variable.name, url

@@ -22,8 +22,9 @@ from config.env_values import CONVERSIONS
 PROJECT = Path(__file__).resolve().parent.parent
 
 Kind = Literal[
-    "str", "int", "count", "days", "seconds", "port", "bool", "list", "origins", "networks", "level", "url", "secret"
-]
+    "str", "int", "count", "days", "seconds", "port", "bool", "list", "origins", "networks", "level", "url", "origin",
+    "tenant", "secret",
+]  # fmt: skip
 MEANINGS: dict[Kind, str] = {
     "int": "a whole number",
     "count": "a whole number from 1",
@@ -35,6 +36,8 @@ MEANINGS: dict[Kind, str] = {
     "networks": "a list of networks (10.1.0.0/16, with nothing set after the prefix)",
     "level": "a level",
     "url": "a web address (https://host), without a user name or password",
+    "origin": "an origin (https://host), without a path, a user name or a password",
+    "tenant": "a word, an id or a domain",
 }
 """What a value must be, for the message that refuses another; every text is a `str`, a `list` or a `secret`."""
 
@@ -213,7 +216,7 @@ TOPICS: tuple[Topic, ...] = (
                 "Where the account's address is read.",
             ),
             Variable(
-                "GMAIL_API_URL", "url", "https://gmail.googleapis.com", "Origin of the Gmail API, without a path."
+                "GMAIL_API_URL", "origin", "https://gmail.googleapis.com", "Origin of the Gmail API, without a path."
             ),
             Variable(
                 "GMAIL_UNITS_PER_MINUTE",
@@ -223,7 +226,7 @@ TOPICS: tuple[Topic, ...] = (
             ),
             Variable(
                 "GOOGLE_CALENDAR_API_URL",
-                "url",
+                "origin",
                 "https://www.googleapis.com",
                 "Origin of the Calendar API, without a path.",
             ),
@@ -233,7 +236,9 @@ TOPICS: tuple[Topic, ...] = (
                 "600",
                 "Your Google project's quota of Calendar requests per user and minute; 0: not kept.",
             ),
-            Variable("GOOGLE_DRIVE_API_URL", "url", "https://www.googleapis.com", "Origin of the Drive API, no path."),
+            Variable(
+                "GOOGLE_DRIVE_API_URL", "origin", "https://www.googleapis.com", "Origin of the Drive API, no path."
+            ),
             Variable(
                 "GMAIL_PUBSUB_TOPIC",
                 "str",
@@ -257,7 +262,9 @@ TOPICS: tuple[Topic, ...] = (
         (
             Variable("MICROSOFT_CLIENT_ID", "str", "", "Application id of the app registration."),
             Variable("MICROSOFT_CLIENT_SECRET", "secret", "", "Its client secret."),
-            Variable("MICROSOFT_TENANT", "str", "common", "common, organizations, consumers, or a tenant's id."),
+            Variable(
+                "MICROSOFT_TENANT", "tenant", "common", "common, organizations, consumers, or a tenant's id or domain."
+            ),
             Variable(
                 "MICROSOFT_AUTHORIZE_URL",
                 "url",
@@ -271,19 +278,28 @@ TOPICS: tuple[Topic, ...] = (
                 "Microsoft's token endpoint; {tenant} is replaced.",
             ),
             Variable(
-                "GRAPH_API_URL", "url", "https://graph.microsoft.com", "Origin of Microsoft Graph, without a path."
+                "GRAPH_API_URL", "origin", "https://graph.microsoft.com", "Origin of Microsoft Graph, without a path."
             ),
         ),
     ),
     Topic(
         "Vendors of a workspace's integrations: the origins of their APIs, without a path",
         (
-            Variable("RESEND_API_URL", "url", "https://api.resend.com", "Resend (docs/providers/resend.md)."),
-            Variable("SENDGRID_API_URL", "url", "https://api.sendgrid.com", "SendGrid (docs/providers/sendgrid.md)."),
-            Variable("SENDGRID_EU_API_URL", "url", "https://api.eu.sendgrid.com", "SendGrid, for accounts in the EU."),
-            Variable("AIRTABLE_API_URL", "url", "https://api.airtable.com", "Airtable (docs/providers/airtable.md)."),
-            Variable("HUBSPOT_API_URL", "url", "https://api.hubapi.com", "HubSpot (docs/providers/hubspot.md)."),
-            Variable("SLACK_API_URL", "url", "https://slack.com", "Slack (docs/providers/slack.md)."),
+            Variable("RESEND_API_URL", "origin", "https://api.resend.com", "Resend (docs/providers/resend.md)."),
+            Variable(
+                "SENDGRID_API_URL", "origin", "https://api.sendgrid.com", "SendGrid (docs/providers/sendgrid.md)."
+            ),
+            Variable(
+                "SENDGRID_EU_API_URL",
+                "url",
+                "https://api.eu.sendgrid.com",
+                "The same for accounts in the EU; a stand-in's may have a path.",
+            ),
+            Variable(
+                "AIRTABLE_API_URL", "origin", "https://api.airtable.com", "Airtable (docs/providers/airtable.md)."
+            ),
+            Variable("HUBSPOT_API_URL", "origin", "https://api.hubapi.com", "HubSpot (docs/providers/hubspot.md)."),
+            Variable("SLACK_API_URL", "origin", "https://slack.com", "Slack (docs/providers/slack.md)."),
         ),
     ),
 )

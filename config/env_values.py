@@ -4,11 +4,15 @@ in words."""
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import environ
+
+_TENANT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*")
+"""A word, an id or a domain: it becomes a step of a path."""
 
 
 def _natural(text: str) -> int:
@@ -64,6 +68,13 @@ def _web_address(text: str) -> str:
     return text.rstrip("/")
 
 
+def _origin(text: str) -> str:
+    address = _web_address(text)
+    if urlsplit(address)[2:] != ("", "", "") or "?" in address or "#" in address:
+        raise ValueError("more than an origin")
+    return address
+
+
 def is_redis(url: str) -> bool:
     """Whether this is the address of a Redis."""
     try:
@@ -78,10 +89,7 @@ def _items(text: str) -> list[str]:
 
 
 def _origins(text: str) -> list[str]:
-    origins = [_web_address(item) for item in _items(text)]
-    if any(urlsplit(origin).path for origin in origins):
-        raise ValueError("more than an origin")
-    return origins
+    return [_origin(item) for item in _items(text)]
 
 
 def _networks(text: str) -> list[str]:
@@ -92,6 +100,12 @@ def _level(text: str) -> str:
     if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise ValueError("no level")
     return text.upper()
+
+
+def _tenant(text: str) -> str:
+    if not _TENANT.fullmatch(text):
+        raise ValueError("no tenant is called so")
+    return text
 
 
 CONVERSIONS: dict[str, Callable[[str], Any]] = {
@@ -106,4 +120,6 @@ CONVERSIONS: dict[str, Callable[[str], Any]] = {
     "networks": _networks,
     "level": _level,
     "url": _web_address,
+    "origin": _origin,
+    "tenant": _tenant,
 }

@@ -53,6 +53,12 @@ def test_read_list_drops_spaces_and_empty_items(monkeypatch: pytest.MonkeyPatch)
         ("SYNC_INTERVAL_SECONDS", "99999999999999"),
         ("EGRESS_ALLOW_CIDRS", "10.9.9.9/8"),
         ("LOG_LEVEL", "LOUD"),
+        ("CORS_ALLOWED_ORIGINS", "https://crm.mine.test?page=1"),
+        ("MICROSOFT_TENANT", "a/b"),
+        ("MICROSOFT_TENANT", ".."),
+        ("MICROSOFT_TENANT", "mine.test?x"),
+        ("GRAPH_API_URL", "https://graph.microsoft.com/v1.0"),
+        ("GMAIL_API_URL", "https://gmail.googleapis.com?key=1"),
     ],
 )
 def test_read_malformed_value_names_the_variable_and_not_the_value(
@@ -88,3 +94,15 @@ def test_read_missing_secret_file_is_refused(monkeypatch: pytest.MonkeyPatch, tm
 def test_url_loses_its_closing_slash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GMAIL_API_URL", "http://127.0.0.1:9000/")
     assert env.read("GMAIL_API_URL") == "http://127.0.0.1:9000"
+
+
+def test_every_address_of_an_api_is_an_origin() -> None:
+    """But the one that shares its origin with another where a stand-in has a single port."""
+    others = {name for name, variable in env.BY_NAME.items() if name.endswith("_API_URL") and variable.kind != "origin"}
+    assert others == {"SENDGRID_EU_API_URL"}
+
+
+@pytest.mark.parametrize("tenant", ["consumers", "9188040d-6c67-4c5b-b112-36a304b66dad", "mine.onmicrosoft.test"])
+def test_tenant_is_a_word_an_id_or_a_domain(monkeypatch: pytest.MonkeyPatch, tenant: str) -> None:
+    monkeypatch.setenv("MICROSOFT_TENANT", tenant)
+    assert env.read("MICROSOFT_TENANT") == tenant
