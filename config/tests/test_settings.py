@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from django.db import connection as database
 
 from config.env import PROJECT, VARIABLES
 
@@ -86,6 +88,26 @@ def test_command_without_its_database_says_so_in_a_sentence(tmp_path: Path) -> N
     assert "The database does not answer (DATABASE_URL)" in done.stderr
     assert "hunter2" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("lock_timeout", "canceling statement due to lock timeout (55P03)."),
+        ("statement_timeout", "canceling statement due to statement timeout (57014)."),
+    ],
+)
+def test_command_that_the_database_gives_up_says_why_and_not_that_nobody_answers(
+    tmp_path: Path, limit: str, said: str
+) -> None:
+    address = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{database.settings_dict['NAME']}").geturl()
+    with database.cursor() as cursor:
+        cursor.execute("LOCK TABLE workspaces_user IN ACCESS EXCLUSIVE MODE")
+    waits = {"DATABASE_URL": address, "PGOPTIONS": f"-c {limit}=300"}
+    done = _run(tmp_path, "manage.py", "create_token", "--email", "ada@mine.test", **waits)
+    assert done.returncode == 1
+    assert done.stderr == f"The database did not do what this command asked: {said}\n"
 
 
 def test_data_folder_that_cannot_be_made_stops_with_its_name(tmp_path: Path) -> None:
