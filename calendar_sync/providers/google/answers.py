@@ -4,35 +4,19 @@ ProviderUnavailable. Called by the modules beside it."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from core.errors import ProviderUnavailable
+from integrations.providers.google.answers import Json as Json
+from integrations.providers.google.answers import child as child
+from integrations.providers.google.answers import objects as objects
+from integrations.providers.google.answers import text as text
 
-Json = Mapping[str, object]
 _TOKEN = re.compile(r"[!-~]{1,4000}")
-
-
-def text(holder: Json, key: str) -> str:
-    """The text under `key`, "" where there is none."""
-    value = holder.get(key)
-    return value if isinstance(value, str) else ""
 
 
 def is_set(holder: Json, key: str) -> bool:
     """Whether `key` is true."""
     return holder.get(key) is True
-
-
-def child(holder: Json, key: str) -> Json:
-    """The object under `key`, an empty one where there is none."""
-    value = holder.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def objects(holder: Json, key: str) -> list[Json]:
-    """The objects of the list under `key`; what is none is left out."""
-    value = holder.get(key)
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def items(page: Json) -> list[Json]:

@@ -10,22 +10,16 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
 
 from core.errors import ProviderUnavailable
-
-Json = Mapping[str, object]
+from integrations.providers.google.answers import Json as Json
+from integrations.providers.google.answers import child as child
+from integrations.providers.google.answers import text as text
 
 _ID = re.compile(r"[!-~]{1,255}")
 MAX_NUMBER = 2**53
 """More than any size, count or time; fits a bigint."""
 _DIGITS = re.compile(r"[0-9]{1,40}")
-
-
-def text(holder: Json, key: str) -> str:
-    """The text under `key`, "" where there is none."""
-    value = holder.get(key)
-    return value if isinstance(value, str) else ""
 
 
 def texts(holder: Json, key: str) -> tuple[str, ...]:
@@ -45,12 +39,6 @@ def number(holder: Json, key: str) -> int:
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
     return min(value, MAX_NUMBER) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
-
-
-def child(holder: Json, key: str) -> Json:
-    """The object under `key`, an empty one where there is none."""
-    value = holder.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 def children(holder: Json, key: str) -> list[Json]:
