@@ -362,12 +362,18 @@ def named(reference: str, identity: object) -> dict[str, Any]:
     return {outer: [named(inner, identity)]} if inner else {outer: str(identity)}
 
 
-def call(client: APIClient, name: str, ids: Mapping[str, str], extra: Mapping[str, Any] | None = None) -> Any:
-    """The route with these path parameters; `extra` goes into the body or, without one, the query."""
-    method, address = name.split(" ")
-    row = PROTECTED.get(name)
+def address_of(name: str, ids: Mapping[str, str]) -> str:
+    """The route's, with these path parameters."""
+    address, row = name.split(" ")[1], PROTECTED.get(name)
     for parameter, value in {**(row.fixed if row else FIXED), **ids}.items():
         address = address.replace(f"<{parameter}>", value)
+    return address
+
+
+def call(client: APIClient, name: str, ids: Mapping[str, str], extra: Mapping[str, Any] | None = None) -> Any:
+    """The route with these path parameters; `extra` goes into the body or, without one, the query."""
+    method, address = name.split(" ")[0], address_of(name, ids)
+    row = PROTECTED.get(name)
     if method in ("GET", "DELETE"):
         query = {**(row.query if row else {}), **(extra or {})}
         return getattr(client, method.lower())(address, query_params=query)

@@ -32,7 +32,7 @@ class NewMember(CamelSerializer):
 class RoleChange(CamelSerializer):
     """The one thing of a member that changes."""
 
-    role = serializers.ChoiceField(choices=Role.choices)
+    role = serializers.ChoiceField(choices=Role.choices, required=False)
 
 
 class TokenSerializer(CamelModelSerializer):

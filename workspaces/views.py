@@ -77,9 +77,10 @@ class Member(APIView):
     def patch(self, request: Request, member_id: str) -> Response:
         """Change the role. An ADMIN neither makes nor touches an OWNER; the last OWNER stays one (409 `last_owner`)."""
         found = _members(request).fetch(member_id)
-        role = valid(serializers.RoleChange, request.data).validated_data["role"]
-        changed = members.change_role(by=caller(request).user, membership=found, role=role)
-        return Response(serializers.MemberSerializer(changed).data)
+        role = valid(serializers.RoleChange, request.data).validated_data.get("role")
+        if role is not None:
+            found = members.change_role(by=caller(request).user, membership=found, role=role)
+        return Response(serializers.MemberSerializer(found).data)
 
     @extend_schema(operation_id="members_remove", responses=GONE)
     def delete(self, request: Request, member_id: str) -> Response:

@@ -299,4 +299,4 @@ def _moment(given: date, zone: tzinfo, name: str) -> datetime:
 class CalendarChanges(CamelSerializer):
     """The body of PATCH `calendar/calendars/:id`."""
 
-    selected = serializers.BooleanField()
+    selected = serializers.BooleanField(required=False)

@@ -122,7 +122,7 @@ class CalendarDetail(APIView):
         """Select it, so that it is synced and shown, or not: then it is kept and hidden."""
         own = Calendar.objects.of(user=caller(request).user, workspace=caller(request).workspace).present()
         calendar = own.select_related("connection__workspace").find(calendar_id)
-        selected = valid(wire.CalendarChanges, request.data).validated_data["selected"]
+        selected = valid(wire.CalendarChanges, request.data).validated_data.get("selected", calendar.selected)
         if calendars.select(calendar, selected=selected, by=caller(request).user) and selected:
             schedule.soon(connection=calendar.connection, type="calendar")
         return Response(wire.calendar_row(calendar))

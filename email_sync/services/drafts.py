@@ -52,6 +52,11 @@ class Changes:
     revision: int | None = None
     """The revision the caller saw; None: whatever there is."""
 
+    @property
+    def are_none(self) -> bool:
+        """Whether the request says nothing at all."""
+        return not self.fields and not self.files and self.kept is None and self.revision is None
+
 
 # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -148,6 +153,9 @@ def _incoming(state: RemoteState, mail: OutgoingMail, thread_remote_id: str = ""
 def change(*, message: Message, changes: Changes, by: User) -> Message:
     """Other content. Conflict, with the present draft, where another revision was seen, or where it was changed, sent
     or removed elsewhere; Conflict where it is on its way."""
+    if changes.are_none:
+        _refuse_unchangeable(message)
+        return message
     connection = message.connection
     new = sending.with_bytes(connection, changes.files)
     draft = _own(message, changes.revision)
@@ -215,13 +223,17 @@ def send(*, message: Message, leaving: Mapping[str, Any], idempotency_key: str, 
 
 def _own(message: Message, revision: int | None) -> Draft:
     """The draft's row, made where it was written elsewhere. Conflict where it cannot be changed."""
-    _refuse_leaving(message)
-    if message.removed_at is not None or not message.in_drafts:
-        raise draft_saving.gone(message)
+    _refuse_unchangeable(message)
     draft = getattr(message, "draft", None) or _adopt(message)
     if revision is not None and revision != draft.revision:
         raise _changed_here(message)
     return draft
+
+
+def _refuse_unchangeable(message: Message) -> None:
+    _refuse_leaving(message)
+    if message.removed_at is not None or not message.in_drafts:
+        raise draft_saving.gone(message)
 
 
 def _refuse_leaving(message: Message) -> None:

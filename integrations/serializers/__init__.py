@@ -12,7 +12,6 @@ from rest_framework import serializers
 
 from core.api.pagination import PageParameters
 from core.api.serializers import CamelSerializer, wire_time
-from core.errors import InvalidInput
 from integrations.models import Connection, CoverageCheck, SyncRun, Visibility
 from integrations.oauth.base import CAPABILITIES, ConnectionProvider, OAuthProvider
 from integrations.oauth.imap import Imap
@@ -273,18 +272,12 @@ class SyncBody(CamelSerializer):
 
 
 class ConnectionChanges(CamelSerializer):
-    """The body of PATCH `connections/:id`: any of these."""
+    """The body of PATCH `connections/:id`: any of these, or none."""
 
     visibility = serializers.ChoiceField(choices=Visibility.choices, required=False)
     paused = serializers.BooleanField(required=False)
     sync_email = serializers.BooleanField(required=False)
     sync_calendar = serializers.BooleanField(required=False)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """An empty change is a mistake of the caller's."""
-        if not attrs:
-            raise InvalidInput("Name at least one of visibility, paused, syncEmail and syncCalendar.")
-        return attrs
 
 
 def imap_schema() -> dict[str, Any]:

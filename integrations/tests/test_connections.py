@@ -266,7 +266,6 @@ def test_patch_with_what_it_is_already_changes_nothing(member: Actor) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {},
         {"visibility": "public"},
         {"paused": "perhaps"},
         {"paused": None},
