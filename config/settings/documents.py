@@ -21,7 +21,6 @@ __all__ = (
     "S3_ENDPOINT_URL",
     "S3_PUBLIC_ENDPOINT_URL",
     "S3_REGION",
-    "S3_REQUIRED",
     "S3_SECRET_ACCESS_KEY",
 )
 
@@ -48,10 +47,6 @@ S3_PUBLIC_ENDPOINT_URL: str = env.read("S3_PUBLIC_ENDPOINT_URL")
 S3_REGION: str = env.read("S3_REGION")
 S3_ACCESS_KEY_ID: str = env.read("S3_ACCESS_KEY_ID")
 S3_SECRET_ACCESS_KEY: str = env.read("S3_SECRET_ACCESS_KEY")
-S3_REQUIRED = ("S3_BUCKET", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY")
-"""Nothing else of the machine says where the store is and who may use it."""
-if DOCUMENT_STORAGE == "s3" and (_absent := [name for name in S3_REQUIRED if not env.read(name)]):
-    raise ImproperlyConfigured(f"DOCUMENT_STORAGE=s3 needs {' and '.join(_absent)} as well (docs/documents.md).")
 
 CLAMAV_URL: str = env.read("CLAMAV_URL")
 CLAMAV_TIMEOUT_SECONDS: int = env.read("CLAMAV_TIMEOUT_SECONDS")

@@ -65,22 +65,6 @@ def test_setting_that_is_wrong_stops_every_command_with_its_name_and_not_its_val
     assert "Traceback" not in done.stderr
 
 
-S3 = {"S3_BUCKET": "documents", "S3_ACCESS_KEY_ID": "key", "S3_SECRET_ACCESS_KEY": "hunter2"}
-
-
-@pytest.mark.parametrize("absent", S3)
-def test_store_without_what_it_needs_stops_with_the_name_of_that(tmp_path: Path, absent: str) -> None:
-    there = {name: value for name, value in S3.items() if name != absent}
-    done = _run(tmp_path, "manage.py", "check", DOCUMENT_STORAGE="s3", **there)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"A setting is wrong: DOCUMENT_STORAGE=s3 needs {absent} as well")
-    assert "Traceback" not in done.stderr
-
-
-def test_store_with_all_it_needs_starts(tmp_path: Path) -> None:
-    assert _read(tmp_path, "DOCUMENT_STORAGE", DOCUMENT_STORAGE="s3", **S3) == '"s3"'
-
-
 def test_command_without_its_database_says_so_in_a_sentence(tmp_path: Path) -> None:
     address = "postgresql://ada:hunter2@127.0.0.1:1/hub"
     done = _run(tmp_path, "manage.py", "create_token", "--email", "ada@mine.test", DATABASE_URL=address)

@@ -20,6 +20,7 @@ from core.errors import NotConfigured
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 20.0
 ATTEMPTS = 2
+NEEDED = ("S3_BUCKET", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY")
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 _NOT_OF_THE_MACHINE = {
     "profile": (None, None, None, None),
@@ -42,7 +43,7 @@ class Connection(S3Storage):
 
 def missing() -> list[str]:
     """The settings without which there is no store."""
-    return [name for name in settings.S3_REQUIRED if not getattr(settings, name)]
+    return [name for name in NEEDED if not getattr(settings, name)]
 
 
 def connection(*, public: bool = False, read_seconds: float = READ_SECONDS, attempts: int = ATTEMPTS) -> Connection:

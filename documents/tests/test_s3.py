@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from django.conf import settings as configured
 from django.utils import timezone
 
 from core.errors import NotConfigured, ProviderError, ProviderUnavailable, RemoteMissing, TooLarge
 from core.tests.servers import LoopbackServer, answer
+from documents.storage import s3_client
 from documents.storage.base import Part, Upload
 from documents.storage.s3 import S3Store
 
@@ -141,7 +141,7 @@ def test_client_nothing_of_the_machine_counts(settings: Any, monkeypatch: pytest
     assert "Security-Token" not in made
 
 
-@pytest.mark.parametrize("absent", configured.S3_REQUIRED)
+@pytest.mark.parametrize("absent", s3_client.NEEDED)
 def test_store_without_a_setting_names_it(settings: Any, absent: str) -> None:
     setattr(settings, absent, "")
     assert S3Store().check() == (False, f"Documents are to be stored in S3, but {absent} is not set.")
