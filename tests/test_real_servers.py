@@ -14,6 +14,7 @@ from tests.real_servers import AGAIN, MARK, MODULES, ONCE, modules, runs_again
 
 SPEAKS_TO_THE_SERVER = re.compile(r"\b(connection|database)\.cursor\(\)|\.explain\(")
 ONCE_IS_ENOUGH = {
+    "config/tests/test_settings.py": "holds a lock that a command of our own waits for",
     "email_logs/tests/test_exporting.py": "counts the cursors that are open",
     "integrations/tests/test_console_deliveries.py": "holds the plan our own server makes of few rows",
     "integrations/tests/test_integrations.py": "reads what a sealed column holds; its races commit",

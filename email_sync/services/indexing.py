@@ -126,7 +126,8 @@ def _index_batch(connection_id: uuid.UUID) -> bool:
 
 
 def _stored_texts(subject: str, name: str, email: str, recipients: str, text: str) -> Texts:
-    people = [f"{name} {email}" for kind in json.loads(recipients).values() for name, email in kind]
+    stored = json.loads(recipients)  # which the database keeps in an order of its own
+    people = [f"{name} {email}" for kind in ("to", "cc", "bcc") for name, email in stored.get(kind, ())]
     return search.document(subject, f"{name} {email}", " ".join(people), text)
 
 

@@ -106,8 +106,10 @@ def answer(member: Actor, q: str) -> tuple[int, bool]:
 @pytest.fixture
 def half_way(account: Account) -> Account:
     """A first sync that was interrupted: some mail is shown and waits for its search rows."""
+    copies = b"Cc: Carol <carol@contract.test>\r\nBcc: Dan <dan@contract.test>\r\nTo:"
     for number in range(80):
-        account.box.append(mail(f"m{number}", body=f"Figures of week {number}"), "inbox")
+        raw = mail(f"m{number}", body=f"Figures of week {number}")
+        account.box.append(raw.replace(b"To:", copies, 1), "inbox")
     while not Unindexed.objects.exists():
         account.slice(0)
     return account
