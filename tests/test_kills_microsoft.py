@@ -31,13 +31,19 @@ IN_INBOX = """
     SELECT id::text, remote_id FROM email_sync_message
     WHERE connection_id = %s AND in_inbox AND removed_at IS NULL ORDER BY remote_id LIMIT %s
 """
+WITHOUT_BUDGET = """
+    CREATE FUNCTION generous() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.level = 1e9; RETURN NEW; END';
+    CREATE TRIGGER generous BEFORE INSERT ON integrations_quotabudget FOR EACH ROW EXECUTE FUNCTION generous()
+"""
+"""A worker that dies asks again for what it had: twenty of them would spend Graph's ten minutes, and the rest of a sync
+would wait for its budget."""
 
 pytestmark = pytest.mark.services
 
 
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[Simulator]:
-    """Graph without limits."""
+    """Graph without limits, on its side (`WITHOUT_BUDGET` is ours)."""
     with running() as process:
         process.settings(graph_requests_per_ten_minutes=0)
         yield process
@@ -52,7 +58,9 @@ def stage(
     settings = simulator.env() | {"SYNC_INTERVAL_SECONDS": "86400", "EGRESS_ALLOW_CIDRS": "127.0.0.0/8"}
     product = Product(tmp_path_factory.mktemp("kills") / "data", **settings, **servers)
     product.start()
-    yield scene(product, database_url)
+    found = scene(product, database_url)
+    found.ask(WITHOUT_BUDGET)
+    yield found
     product.stop()
 
 
