@@ -18,7 +18,7 @@ from email_sync.providers.base import MailProvider
 from email_sync.records import ParsedMessage, RemoteMessage, Stream
 from email_sync.services.store import Incoming
 
-PORTION = 50
+PORTION = 100
 PORTION_BYTES = 8 * 1024 * 1024
 """So many messages, or so much of them, are parsed at a time: memory does not follow a page's weight."""
 PORTIONS_UNDER_WAY = 2
