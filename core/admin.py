@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.utils import quote
+from django.contrib.admin.views.main import ORDER_VAR
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db import models
@@ -27,6 +28,7 @@ from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
+from unfold.views import ChangeList
 
 from core.crypto import SealedField
 from core.errors import HubError
@@ -104,9 +106,13 @@ def sees_all(request: HttpRequest) -> bool:
 class Bounded(Paginator):  # type: ignore[type-arg]  # Django's is generic for mypy only
     """Pages of a list that is counted no further than COUNTED, so that its cost does not grow with its table."""
 
+    def rows_to_count(self) -> models.QuerySet[Any]:
+        """In whatever order is the least work."""
+        return self.object_list.order_by().values("pk")  # type: ignore[attr-defined,no-any-return]
+
     @cached_property
     def _counted(self) -> int:
-        return int(self.object_list.order_by().values("pk")[: COUNTED + 1].count())  # type: ignore[attr-defined]
+        return self.rows_to_count()[: COUNTED + 1].count()
 
     @property
     def count(self) -> int:
@@ -117,6 +123,17 @@ class Bounded(Paginator):  # type: ignore[type-arg]  # Django's is generic for m
     def at_least(self) -> bool:
         """Whether there are more."""
         return self._counted > COUNTED
+
+
+class OfferedOrder(ChangeList):
+    """Sorted by columns that are offered (`sortable_by`), whatever an address that was typed or kept says."""
+
+    def get_ordering(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> list[Any]:
+        offered = {str(place) for place, name in enumerate(self.list_display) if name in self.sortable_by}
+        asked = self.params.get(ORDER_VAR, "").split(".")
+        if not offered.issuperset(part.removeprefix("-") for part in asked):
+            self.params.pop(ORDER_VAR, None)
+        return list(super().get_ordering(request, queryset))
 
 
 class ScopedAdmin(ModelAdmin):
@@ -226,6 +243,9 @@ class ScopedAdmin(ModelAdmin):
         return "__" in item or (item in names and names[item].is_relation)
 
     # What is shown
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return OfferedOrder
 
     def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
         return self._open(super().get_list_display(request))

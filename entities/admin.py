@@ -3,10 +3,11 @@ is, and what is to be decided. Every change goes through the service that the AP
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ORDER_VAR
 from django.core.exceptions import PermissionDenied
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
@@ -16,9 +17,10 @@ from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from core.admin import scoped_action
+from core.admin import Bounded, OfferedOrder, scoped_action
 from core.errors import HubError
-from entities.models import MAX_ID, MAX_TYPE, SYNCED, AddressMatch, DomainMatch
+from entities import matching
+from entities.models import MAX_ID, MAX_TYPE, SYNCED, AddressMatch, DomainMatch, walked
 from entities.serializers import ENTITY_ID, ENTITY_TYPE
 from entities.services import matches
 from workspaces.admin.forms import PageForm, form_page
@@ -67,15 +69,59 @@ class DecideFilter(admin.SimpleListFilter):
         return queryset.filter(shared=True) if self.value() == ASKED else queryset
 
 
+class Book(OfferedOrder):
+    """In the order of addresses or domains, or the other way, each workspace for itself: the order of the indexes."""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        super().get_ordering(request, queryset)  # leaves what is offered
+        return walked(self.model_admin.key, down=self.params.get(ORDER_VAR, "").startswith("-"))
+
+
+class BookPages(Bounded):
+    """Counted along the index: a planner that is free to choose may read a whole table for one workspace's rows."""
+
+    def rows_to_count(self) -> QuerySet[Any]:
+        return self.object_list.values("workspace_id")  # type: ignore[attr-defined]
+
+
 class MatchAdmin(ReadOnlyAdmin):
-    """What both kinds have."""
+    """What both kinds have. A search is by beginnings, which the same indexes find."""
+
+    key: ClassVar[str]
+    """The column by which it is found and sorted."""
 
     can_add = True
     list_filter = (SourceFilter, DecideFilter)
     list_select_related = ("created_by", "workspace")
-    ordering = ("-id",)
     readonly_fields = ("source_words", "confidence_words", "linked", "created_at")
     actions_detail = ("keep", "undo")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Book]:
+        return Book
+
+    def get_paginator(self, request: HttpRequest, queryset: QuerySet[Any], *how: Any, **options: Any) -> Bounded:
+        """Also of a match's history, which is no list of matches."""
+        pages = BookPages if queryset.model is self.model else Bounded
+        return pages(queryset, *how, **options)
+
+    def beginning(self, word: str) -> str:
+        """What `key` begins with, where somebody typed this."""
+        raise NotImplementedError
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """One word: how an address or domain begins. Two: an entity's type and id."""
+        match search_term.split():
+            case []:
+                found = queryset
+            case [word]:
+                found = queryset.filter(**{f"{self.key}__startswith": self.beginning(word)})
+            case [entity_type, entity_id]:
+                found = queryset.filter(entity_type=entity_type, entity_id=entity_id)
+            case _:
+                found = queryset.none()
+        return found, False
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -162,10 +208,16 @@ class AddressMatchAdmin(MatchAdmin):
     """Addresses."""
 
     list_display = ("address", "entity_type", "entity_id", "source_words", "confidence", "created_at")
-    search_fields = ("address", "entity_id")
+    key = "address_key"
+    ordering = sortable_by = ("address",)
+    search_fields = ("address",)  # its being there makes the field
+    search_help_text = "How an address begins, or an entity's type and id: contact 42"
     fields = (
         "address", "entity_type", "entity_id", "source_words", "confidence_words", "linked", "workspace", "created_at"
     )  # fmt: skip
+
+    def beginning(self, word: str) -> str:
+        return matching.beginning(word)
 
 
 @admin.register(DomainMatch)
@@ -173,7 +225,13 @@ class DomainMatchAdmin(MatchAdmin):
     """Domains."""
 
     list_display = ("domain", "entity_type", "entity_id", "source_words", "confidence", "created_at")
-    search_fields = ("domain", "entity_id")
+    key = "domain"
+    ordering = sortable_by = ("domain",)
+    search_fields = ("domain",)  # its being there makes the field
+    search_help_text = "How a domain begins, or an entity's type and id: contact 42"
     fields = (
         "domain", "entity_type", "entity_id", "source_words", "confidence_words", "linked", "workspace", "created_at"
     )  # fmt: skip
+
+    def beginning(self, word: str) -> str:
+        return word.casefold() if word.isascii() else matching.normalise_domain(word) or word

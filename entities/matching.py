@@ -40,6 +40,19 @@ def normalise(address: str) -> str:
     return key if local and domain and len(key) <= MAX_KEY else ""
 
 
+def beginning(text: str) -> str:
+    """What keys begin with whose addresses begin like this: `Cleo+ne` and `cleo+news@` are of `cleo@…`. Gmail's dots
+    and an international domain are understood once the domain is whole."""
+    local, at, domain = text.strip().partition("@")
+    if at and (whole := normalise(f"{local}@{domain}")):
+        return whole
+    folded = _fold(local)
+    person, tag, _ = folded.partition("+")
+    if not person:  # "+x@example.com" is no tag of nobody
+        person, tag = folded, ""
+    return f"{person}@{domain.casefold()}" if at or tag else person
+
+
 def domain_of(address: str) -> str:
     """The domain of an address in its compared form; "" where it is no address."""
     return normalise(address).rpartition("@")[2]

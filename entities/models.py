@@ -7,9 +7,11 @@ covers old and future ones alike and nothing has to be filled in.
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, OrderBy, Q
 from django.db.models.functions import Now
 
 from core.ids import uuid7
@@ -31,6 +33,26 @@ class EntityReference(models.Model):
 
 SYNCED = "sync"
 """The `source` of a match that follows a CRM. One made by a person has none and is never touched by a sync."""
+BY_ADDRESS = ("workspace", "address_key", "entity_type", "entity_id")
+BY_DOMAIN = ("workspace", "domain", "entity_type", "entity_id")
+WALKED = ("uuid_ops", "varchar_pattern_ops", "varchar_ops", "varchar_ops")
+"""Operators of indexes of these: they find beginnings whatever the database's collation, and the address book is walked
+in their order (ADR 41)."""
+
+
+class ByCharacters(OrderBy):
+    """The order of `varchar_pattern_ops`. Django looks for the word ASC or DESC in every order."""
+
+    def as_sql(self, compiler: Any, connection: Any, template: str | None = None, **extra: Any) -> Any:
+        operator = "~>~ /* DESC */" if self.descending else "~<~ /* ASC */"
+        return super().as_sql(compiler, connection, template=f"%(expression)s USING {operator}", **extra)
+
+
+def walked(key: str, *, down: bool = False) -> list[OrderBy]:
+    """The order of the indexes with `WALKED`, of which `key` is the second column; `down`: from their end."""
+    between = ByCharacters(F(key), descending=down)
+    first, *last = (OrderBy(F(name), descending=down) for name in ("workspace_id", "entity_type", "entity_id"))
+    return [first, between, *last]
 
 
 class Match(EntityReference):
@@ -74,14 +96,13 @@ class AddressMatch(Match):
         verbose_name_plural = "address matches"
         constraints = (
             *Match.Meta.constraints,
-            models.UniqueConstraint(
-                fields=("workspace", "address_key", "entity_type", "entity_id"), name="addressmatch_once"
-            ),
+            models.UniqueConstraint(fields=BY_ADDRESS, opclasses=WALKED, name="addressmatch_once"),
         )
         indexes = (
             models.Index(fields=("workspace", "entity_type", "entity_id"), name="addressmatch_of_entity"),
             models.Index(fields=("source_id",), condition=Q(source=SYNCED), name="addressmatch_of_source"),
-            models.Index(fields=("workspace", "-id"), condition=Q(shared=True), name="addressmatch_to_decide"),
+            models.Index(fields=BY_ADDRESS, opclasses=WALKED, name="addressmatch_to_decide", condition=Q(shared=True)),
+            models.Index(fields=BY_ADDRESS, opclasses=WALKED, name="addressmatch_by_hand", condition=Q(source="")),
         )
 
     def __str__(self) -> str:
@@ -100,14 +121,13 @@ class DomainMatch(Match):
         verbose_name_plural = "domain matches"
         constraints = (
             *Match.Meta.constraints,
-            models.UniqueConstraint(
-                fields=("workspace", "domain", "entity_type", "entity_id"), name="domainmatch_once"
-            ),
+            models.UniqueConstraint(fields=BY_DOMAIN, opclasses=WALKED, name="domainmatch_once"),
         )
         indexes = (
             models.Index(fields=("workspace", "entity_type", "entity_id"), name="domainmatch_of_entity"),
             models.Index(fields=("source_id",), condition=Q(source=SYNCED), name="domainmatch_of_source"),
-            models.Index(fields=("workspace", "-id"), condition=Q(shared=True), name="domainmatch_to_decide"),
+            models.Index(fields=BY_DOMAIN, opclasses=WALKED, name="domainmatch_to_decide", condition=Q(shared=True)),
+            models.Index(fields=BY_DOMAIN, opclasses=WALKED, name="domainmatch_by_hand", condition=Q(source="")),
         )
 
     def __str__(self) -> str:
