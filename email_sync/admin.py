@@ -47,6 +47,7 @@ class MailAdmin(ReadOnlyAdmin):
 
     workspace_path = "connection__workspace"
     owner_path = "connection__user"
+    sortable_by = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         """Not even an operator of the installation reads another's mail here."""

@@ -15,10 +15,11 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET
 from unfold.decorators import display
 
+from core.admin import SEARCHED
 from core.work import ACTIVE, WorkStatus
 from documents.models import DocumentCopy
 from documents.services.copying import REMEMBERED, comes_here
-from workspaces.admin.looks import ReadOnlyAdmin
+from workspaces.admin.looks import ReadOnlyAdmin, RecentFilter
 
 COLOURS = {
     WorkStatus.QUEUED: "info",
@@ -30,6 +31,10 @@ BUSY_SECONDS, QUIET_SECONDS = 2, 60
 """Between two looks at how far it is."""
 
 
+class ActionFilter(RecentFilter):
+    title, parameter_name, column = "action", "action", "action"
+
+
 @admin.register(DocumentCopy)
 class DocumentCopyAdmin(ReadOnlyAdmin):
     """Newest first; kept for a month after their end."""
@@ -37,10 +42,13 @@ class DocumentCopyAdmin(ReadOnlyAdmin):
     workspace_path = "integration__workspace"
     list_display = ("created_at", "way", "named", "integration", "state", "progress", "reason", "started_by")
     list_display_links = ("created_at", "way")
-    list_filter = ("status", "action")
+    list_filter = ("status", ActionFilter)
     list_select_related = ("integration", "document", "started_by")
     search_fields = ("document__file_name", "integration__name", "error_code")
+    search_help_text = f"File, integration or error, among the newest {SEARCHED:,}"
+    searched = SEARCHED
     ordering = ("-id",)
+    sortable_by = ()
     fields = (
         "way", "named", "integration", "standing", "attempts", "started_by", "created_at", "started_at", "finished_at",
     )  # fmt: skip
@@ -59,7 +67,7 @@ class DocumentCopyAdmin(ReadOnlyAdmin):
         link = '<a class="text-primary-600 dark:text-primary-500 underline" href="{}">{}</a>'
         return format_html(link, address, copy.document.file_name)
 
-    @display(description="state", ordering="status", label=COLOURS)
+    @display(description="state", label=COLOURS)
     def state(self, copy: DocumentCopy) -> tuple[str, str]:
         return WorkStatus(copy.status), state_words(copy)
 

@@ -1,4 +1,4 @@
-"""Lists of documents, newest first, and one document. Called by the API.
+"""Lists of documents, newest first, and one document. Called by the API and the console.
 
 Promised: the cost follows the page that is asked for. Ids are ordered by time, so a page is a stretch of an index that
 begins with the workspace and what it is narrowed by. Words are looked for among the nearest RECENT documents first,
@@ -83,6 +83,15 @@ def listed(*, workspace: Workspace, query: DocumentsQuery) -> Page[Document]:
         total = min(total, COUNTED)
     following = encode_cursor([str(found[limit - 1])]) if len(found) > limit else None
     return Page(_loaded(workspace, found[:limit]), max(total, start + len(found[:limit])), following, exact)
+
+
+def found(*, rows: QuerySet[Document], workspace_ids: Sequence[uuid.UUID], q: str, count: int) -> list[uuid.UUID]:
+    """The newest `count` of these rows that have the words of `q`, for the console. InvalidInput for too many words."""
+    ids: list[uuid.UUID] = []
+    for workspace_id in workspace_ids:
+        if words := _words(workspace_id, q):
+            ids += _matching(rows.filter(workspace=workspace_id).order_by("-id"), words, count)
+    return sorted(ids, reverse=True)[:count]
 
 
 def counts(*, workspace: Workspace, entity_type: str, entity_id: str) -> Mapping[str, int]:

@@ -29,6 +29,7 @@ class OutgoingEmailAdmin(ReadOnlyAdmin):
     list_filter = ("status",)
     list_select_related = ("table__integration",)
     ordering = ("-created_at", "-entry_id")
+    sortable_by = ()
     fields = (
         "entry_link", "log", "state_words", "attempts", "words", "created_at", "called_at", "next_attempt_at",
         "finished_at", "workspace",
@@ -44,7 +45,7 @@ class OutgoingEmailAdmin(ReadOnlyAdmin):
     def log(self, work: OutgoingEmail) -> str:
         return name_of(work.table)
 
-    @display(description="state", ordering="status", label=WORK_COLOURS)
+    @display(description="state", label=WORK_COLOURS)
     def state(self, work: OutgoingEmail) -> tuple[str, str]:
         return WorkStatus(work.status), WORDS[WorkStatus(work.status)]
 

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -16,6 +17,7 @@ from django.views.decorators.http import require_POST
 from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 
+from core.addresses import exact
 from core.admin import scoped_action
 from core.errors import HubError
 from email_logs.models import EmailLogEntry, Suppression
@@ -47,12 +49,21 @@ class SuppressionAdmin(ReadOnlyAdmin):
     list_display_links = ("shown_address",)
     list_filter = ("reason",)
     list_select_related = ("created_by",)
-    search_fields = ("address",)
+    search_fields = ("address",)  # its being there makes the field
+    search_help_text = "The whole address"
     ordering = ("-created_at", "-id")
+    sortable_by = ()
     fields = ("shown_address", "why_words", "words", "mail", "created_at", "created_by", "workspace")
     readonly_fields = ("shown_address", "why_words", "mail")
     actions_detail = ("remove",)
     list_before_template = "email_logs/add_suppression.html"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Suppression], search_term: str
+    ) -> tuple[QuerySet[Suppression], bool]:
+        """By the unique index, which has no order of beginnings."""
+        whole = exact(search_term.strip())
+        return (queryset.filter(address=whole) if search_term.strip() else queryset), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"suppress_in": list(workspaces_of(request))}
@@ -81,11 +92,11 @@ class SuppressionAdmin(ReadOnlyAdmin):
             messages.error(request, error.message)
         return HttpResponseRedirect(reverse(f"{self.admin_site.name}:email_logs_suppression_changelist"))
 
-    @display(description="address", ordering="address")
+    @display(description="address")
     def shown_address(self, row: Suppression) -> str:
         return "(erased)" if row.address.startswith(MARK) else row.address
 
-    @display(description="reason", ordering="reason", label=REASONS)
+    @display(description="reason", label=REASONS)
     def why(self, row: Suppression) -> tuple[str, str]:
         return row.reason, SuppressionReason(row.reason).label
 

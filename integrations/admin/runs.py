@@ -5,9 +5,10 @@ from __future__ import annotations
 from django.contrib import admin
 from unfold.decorators import display
 
+from core.admin import SEARCHED
 from core.work import WorkStatus
 from integrations.models import SyncRun
-from workspaces.admin.looks import ReadOnlyAdmin
+from workspaces.admin.looks import ReadOnlyAdmin, RecentFilter
 
 RUN_COLOURS = {
     WorkStatus.QUEUED: "info",
@@ -15,6 +16,14 @@ RUN_COLOURS = {
     WorkStatus.DONE: "success",
     WorkStatus.FAILED: "danger",
 }
+
+
+class TypeFilter(RecentFilter):
+    title, parameter_name, column = "type", "type", "type"
+
+
+class TriggerFilter(RecentFilter):
+    title, parameter_name, column = "trigger", "trigger", "trigger"
 
 
 @admin.register(SyncRun)
@@ -26,17 +35,20 @@ class SyncRunAdmin(ReadOnlyAdmin):
     list_display = (
         "created_at", "connection", "type", "state", "trigger", "finished_at", "added", "changed", "removed", "words",
     )  # fmt: skip
-    list_filter = ("type", "status", "trigger")
+    list_filter = (TypeFilter, "status", TriggerFilter)
     list_select_related = ("connection",)
     search_fields = ("connection__account_email", "error_code")
-    ordering = ("-created_at", "-id")
+    search_help_text = f"Account or error, among the newest {SEARCHED:,}"
+    searched = SEARCHED
+    ordering = ("-id",)  # by when they were made
+    sortable_by = ()
     fields = (
         "connection", "type", "trigger", "state_words", "progress", "attempts", "added", "changed", "removed", "words",
         "created_at", "started_at", "finished_at", "next_attempt_at", "lease_until",
     )  # fmt: skip
     readonly_fields = ("state_words", "progress", "words", "created_at")
 
-    @display(description="status", ordering="status", label=RUN_COLOURS)
+    @display(description="status", label=RUN_COLOURS)
     def state(self, run: SyncRun) -> tuple[str, str]:
         return WorkStatus(run.status), WorkStatus(run.status).label
 

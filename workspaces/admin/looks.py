@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import RangeDateFilter
+from unfold.contrib.filters.admin import DropdownFilter, RangeDateFilter
 
 from core.admin import ScopedAdmin, console_workspace_ids, sees_all
 from workspaces.models import User, Workspace
 
 LINK = "text-primary-600 dark:text-primary-500 underline"
 """How a link looks among words."""
+RECENT = 5000
+"""Filters offer what so many of the newest rows hold: the cost of asking does not grow with the table."""
+NOBODY = "-"
 
 
 class ReadOnlyAdmin(ScopedAdmin):
@@ -54,6 +57,24 @@ class DaysFilter(RangeDateFilter):
         if "until" in span:
             queryset = queryset.filter(**{f"{self.field_path}__lt": span["until"]})
         return queryset
+
+
+class RecentFilter(DropdownFilter):
+    """Values of a column that the newest rows have, where Django's own filter would ask the whole table for them."""
+
+    column: ClassVar[str]
+    empty_words: ClassVar[str] = "–"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        newest = model_admin.get_queryset(request).order_by("-id").values(self.column)[:RECENT]
+        found = {row[self.column] for row in newest}
+        return [(value or NOBODY, value or self.empty_words) for value in sorted(found)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if not value:
+            return queryset
+        return queryset.filter(**{self.column: "" if value == NOBODY else value})
 
 
 def span_of(request: HttpRequest, name: str) -> dict[str, datetime]:
