@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,18 @@ def test_parse_message_whose_headers_end_the_child_too_is_kept_as_unreadable(fau
     parsed = faulty.parse_many([mail(fault, "always"), mail("after")])
     assert subjects(parsed) == ["", "after"]
     assert parsed[0].defect in (TOO_LONG, TOO_HARD)
+
+
+def test_start_waits_for_nothing_that_is_being_parsed(faulty: BoundedParser) -> None:
+    """A fetch asks for the parser before each portion: it must not wait for the one before."""
+    faulty.start()
+    with ThreadPoolExecutor(1) as thread:
+        parsing = thread.submit(faulty.parse, mail("sleep"))
+        while not faulty._lock.locked():
+            assert not parsing.done()
+        faulty.start()
+        assert not parsing.done()
+        parsing.result()
 
 
 def test_parse_message_that_wants_too_much_memory_is_kept(faulty: BoundedParser) -> None:
