@@ -171,6 +171,7 @@ class MailboxSync(Pages):
                 if stream.key in self.wanted:
                     self._store_cursor(stream, fresh.get(stream.key, ""))
                     self.compare_untold(self.cursors[stream.key])
+            self.note_begin()
         return streams
 
     def _count_ahead(self, wanted: Sequence[Stream]) -> None:

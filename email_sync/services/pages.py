@@ -53,6 +53,13 @@ class Pages:
     def cursor_rows(self) -> QuerySet[SyncCursor]:
         return SyncCursor.objects.filter(connection=self.connection, type=self.run.type)
 
+    def note_begin(self) -> None:
+        """What earlier runs did is no part of this one's pace, but of its progress, also where it finds nothing new."""
+        if self.run.done_before is None:
+            self.run.done_before = self.cursor_rows().aggregate(done=Sum("listed"))["done"] or 0
+            self.run.save(update_fields=["done_before"])
+            self._count(Written())
+
     # --- listing ----------------------------------------------------------------------------------------------
 
     def listing(self, stream: Stream, token: str) -> Callable[[], IdPage]:

@@ -266,13 +266,13 @@ def test_mail_of_people_the_workspace_knows_comes_right_after_the_newest_of_the_
 
 
 def test_new_mail_is_there_after_one_slice_of_a_long_first_sync(account: Account) -> None:
-    fill(account.box, 700)
+    fill(account.box, 1_500)
     account.slice(seconds=-1)
     account.slice(seconds=-1)
     account.box.append(mail("fresh"), "inbox")
     account.slice(seconds=-1)
     assert Message.objects.filter(message_id=ident("fresh")).exists()
-    assert Message.objects.count() < 600
+    assert Message.objects.count() < 1_400
 
 
 def test_time_left_is_told_by_the_runs_own_pace() -> None:
@@ -284,12 +284,11 @@ def test_time_left_is_told_by_the_runs_own_pace() -> None:
     assert run.eta_seconds() is None
 
 
-def test_run_keeps_the_mailboxs_progress_from_its_first_moment_on(account: Account) -> None:
+def test_run_that_finds_nothing_new_shows_the_mailboxs_progress(account: Account) -> None:
     fill(account.box, 3)
     account.sync()
-    waiting = sync_runs.start(connection=account.connection, type="email", trigger="user")
-    assert (waiting.done, waiting.total, waiting.eta_seconds()) == (3, 3, None)
     ended = account.sync()
+    assert ended.eta_seconds() is None
     assert (ended.added, ended.done, ended.total) == (0, 3, 3), "it found nothing new"
     account.box.append(mail("fresh"), "inbox")
     assert account.sync().done == 3, "mail that came after the first sync is none of its"

@@ -121,14 +121,9 @@ ACCEPT_REMOVALS = "accept"
 
 
 def _create(connection: Connection, type: str, trigger: str) -> SyncRun | None:
-    """With the progress that the run before came to: it is the account's, and one that finds nothing new keeps it."""
-    earlier = SyncRun.objects.filter(connection=connection, type=type).values_list("done", "total")
-    done, total = earlier.first() or (0, None)
     try:
         with transaction.atomic():
-            return SyncRun.objects.create(
-                connection=connection, type=type, trigger=trigger, done=done, total=total, done_before=done
-            )
+            return SyncRun.objects.create(connection=connection, type=type, trigger=trigger)
     except IntegrityError:  # syncrun_one_active: one is under way
         return None
 
