@@ -158,7 +158,8 @@ def test_erased_address_stands_nowhere_any_more_and_others_stay_as_they_were(own
 
 def test_erased_again_finds_nothing_and_stays_quiet(owner: Actor) -> None:
     entry(mail_table(owner.workspace), to=ADA)
-    erase(owner)
+    while erase(owner)["status"] != "done":  # a request works for two seconds; on a busy machine the next goes on
+        pass
     again = erase(owner)
     assert (again["entries"], again["events"], again["status"]) == (0, 0, "done")
     assert shown(owner)["entries"] == []
