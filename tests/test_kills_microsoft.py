@@ -19,7 +19,7 @@ from tests.killing import IN_A_RUN, Kill, Scene, assert_same, scene
 from tests.running import Product
 
 KILLS = 20
-CLICKED = 60
+CLICKED = 30
 MESSAGES = 1200
 FOLDERS = {
     "inbox": "in_inbox", "sentitems": "in_sent", "archive": "in_archive", "drafts": "in_drafts",
@@ -97,7 +97,7 @@ def _kill_clicks(stage: Scene, simulator: Simulator, connection: str, email: str
     while len(stage.killed) < kills:
         chosen = dict(stage.ask(IN_INBOX, connection, clicked))
         assert len(chosen) >= min(clicked, 10), "the inbox ran out of mail"
-        slowed = _slowed(simulator, 0.12)  # some ten batches carry it all
+        slowed = _slowed(simulator, 0.3)  # some six batches carry it all
         for action in ("star", "read", "archive"):
             stage.visitor.post("email/bulk", {"ids": list(chosen), "action": action})
         upto = min(kills, len(stage.killed) + IN_A_RUN)
