@@ -49,10 +49,14 @@ def _id(kind: int, number: str) -> str:
 _SENDER = "'person ' || n %% 2000 || ' person' || n %% 2000 || ' org' || n %% 97 || ' example'"
 
 
-def _marked(weight: str, words: str) -> str:
-    """SQL: the words of one field as `indexing.vector` writes them a second time."""
-    given = f"regexp_split_to_table({words}, ' ')"
-    return f"(SELECT string_agg('{weight}' || word || ':1{weight}', ' ') FROM {given} AS word)::tsvector"
+def _words(*texts: str) -> str:
+    """SQL: an array of the words of texts."""
+    return f"string_to_array(concat_ws(' ', {', '.join(texts)}), ' ')"
+
+
+def _marked(mark: str, text: str) -> str:
+    """SQL: the words of one field as `search.document` has them a second time."""
+    return f"(SELECT array_agg('{mark}' || word) FROM unnest({_words(text)}) AS word)"
 
 
 _THREADS = f"""
@@ -76,14 +80,15 @@ _MESSAGES = f"""
     FROM (SELECT n, random() AS place, timestamptz '2015-01-01' + n * interval '300 seconds' AS received
           FROM generate_series(%(low)s, %(high)s - 1) AS n) AS made
 """
+_BODY = [_phrase(number) for number in range(2, 7)]
 _SEARCH = f"""
-    INSERT INTO email_sync_messagesearch (message_id, received_at, periods, document)
+    INSERT INTO email_sync_messagesearch (message_id, received_at, periods, words, text)
     SELECT {_id(2, "n")}, received,
            ARRAY[%(period)s + extract(year FROM received) * 13 + extract(month FROM received),
                  %(period)s + extract(year FROM received) * 13]::bigint[],
-           setweight(to_tsvector('simple', {_phrase(1)}), 'A') || {_marked("A", _phrase(1))}
-        || setweight(to_tsvector('simple', {_SENDER}), 'B') || {_marked("B", _SENDER)}
-        || setweight(to_tsvector('simple', concat_ws(' ', {", ".join(map(_phrase, range(2, 7)))})), 'D')
+           array_to_tsvector({_words(_phrase(1), _SENDER, *_BODY)} || {_marked("A", _phrase(1))}
+                             || {_marked("B", _SENDER)}),
+           concat(' ', concat_ws(E' \\n ', {_phrase(1)}, {_SENDER}, '', concat_ws(' ', {", ".join(_BODY)})), ' ')
     FROM (SELECT n, timestamptz '2015-01-01' + n * interval '300 seconds' AS received
           FROM generate_series(%(low)s, %(high)s - 1) AS n) AS made
 """

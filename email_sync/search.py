@@ -1,9 +1,10 @@
 """Search: what a user types becomes a safe tsquery and filters; what a message says becomes words.
 
 Pure; `services.reading` asks with it, `services.store` writes with it. Both sides go through `fold`, so the words of a
-query and of a document are the same: no accents, no case, addresses and punctuation split. Weights: A subject, B
-sender, C recipients, D body. What is outside the body is there a second time, marked by its weight ("Bada"): an index
-knows words and not their weights, so `from:` a word of every body would otherwise read every mail.
+query and of a document are the same: no accents, no case, addresses and punctuation split. A document is its words,
+for the index, and its folded text, where words that must stand side by side are looked for (docs/adr/0046). Words
+outside the body are in the index a second time, marked by their field ("Bada"): `from:` a word of every body would
+otherwise read every mail.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -25,10 +25,12 @@ MAX_WORD = 64
 """Characters of a word that count, here and there. PostgreSQL refuses lexemes over 2 kB."""
 MAX_SUBJECT, MAX_SENDER, MAX_RECIPIENTS, MAX_BODY = 4_000, 2_000, 60_000, 100_000
 """Bytes of folded text: together well under PostgreSQL's 1 MB for a tsvector."""
+FIELDS = ("A", "B", "C")
+"""Marks of subject, sender and recipients, in the order of a document's texts; the body follows and has none."""
 
 FOLDER_WORDS = (*ROLES, "starred", "all")
 _FLAGS = ("unread", "read", "starred")
-_WEIGHTS = {"subject": "A", "from": "B", "to": "C", "cc": "C"}
+_MARKS = {"subject": "A", "from": "B", "to": "C", "cc": "C"}
 
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 MAX_REMEMBERED = 16
@@ -73,12 +75,16 @@ _folding = _Folding()
 def fold(text: str) -> str:
     """The words of `text` as they are compared: lower case, without accents, blanks between. Folding twice changes
     nothing."""
+    return " ".join(_words(text))
+
+
+def _words(text: str) -> list[str]:
     if not text.isascii():
         text = _FOREIGN.sub(_folded_run, text)
     words = (text.lower() if text.isascii() else text.casefold()).translate(_folding).split()
     if max(map(len, words), default=0) > MAX_WORD:
         words = [word[:MAX_WORD] for word in words]
-    return " ".join(words)
+    return words
 
 
 def _folded_run(run: re.Match[str]) -> str:
@@ -94,28 +100,37 @@ def _folded_letters(run: str) -> str:
     return decomposed.translate(_folding)
 
 
-def document(subject: str, sender: str, recipients: str, body: str) -> tuple[str, str, str, str]:
-    """The four texts of a message, weights A to D, folded and capped: `services.indexing.vector` makes a tsvector."""
-    return (
-        _capped(subject, MAX_SUBJECT),
-        _capped(sender, MAX_SENDER),
-        _capped(recipients, MAX_RECIPIENTS),
-        _capped(body, MAX_BODY),
-    )
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a message is found by."""
+
+    words: list[str]
+    """Each once, in the order of their bytes; those of a field once more with its mark."""
+    text: str
+    """Subject, sender, recipients and body, a line each, blanks before and after each word."""
 
 
-def marked(weight: str, word: str) -> str:
-    """A word of one field only. Folded words have no capitals, so no word of a text is one of these."""
-    return f"{weight}{word}"
+def document(subject: str, sender: str, recipients: str, body: str) -> Document:
+    """Of a message's texts as they are."""
+    given, line = _capped(body, MAX_BODY)
+    words, lines = set(given), []
+    limits = (MAX_SUBJECT, MAX_SENDER, MAX_RECIPIENTS)
+    for mark, text, limit in zip(FIELDS, (subject, sender, recipients), limits, strict=True):
+        own, its_line = _capped(text, limit)
+        words.update(own)
+        words.update([mark + word for word in own])  # no word of a text: folded ones have no capitals
+        lines.append(its_line)
+    return Document(sorted(words), " " + " \n ".join([*lines, line]) + " ")
 
 
-def _capped(text: str, limit: int) -> str:
-    """Folded, then cut at a word: folding may lengthen a text many times over."""
-    folded = fold(text[:limit])
-    if len(folded) * 4 <= limit:
-        return folded
-    data = folded.encode()
-    return folded if len(data) <= limit else data[:limit].rpartition(b" ")[0].decode()
+def _capped(text: str, limit: int) -> tuple[list[str], str]:
+    """Folded words, and the same as a line, cut at a word: folding may lengthen a text many times over."""
+    words = _words(text[:limit])
+    line = " ".join(words)
+    if len(line) * 4 > limit and len(data := line.encode()) > limit:
+        line = data[:limit].rpartition(b" ")[0].decode()
+        words = line.split()
+    return words, line
 
 
 # --- queries ---------------------------------------------------------------------------------------------------------
@@ -123,27 +138,32 @@ def _capped(text: str, limit: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Words that must (or must not) stand next to each other, anywhere or in one field."""
+    """Words that must (or must not) stand side by side, anywhere or in one field."""
 
     words: tuple[str, ...]
-    weight: str = ""
+    field: str = ""
+    """Its mark, or "" for anywhere."""
     prefix: bool = False
+    """The last word may go on."""
     negated: bool = False
 
-    def tsquery(self) -> str:
-        """Only folded words get here: letters and digits, so nothing needs escaping but is quoted all the same. Of one
-        field: its own words first, which are few; where they must stand side by side, that too."""
-        operands = self._operands(self.words, self.weight)
-        if self.weight:
-            own = self._operands([marked(self.weight, word) for word in self.words], "")
-            joined = " & ".join([*own, f"({' <-> '.join(operands)})"] if len(own) > 1 else own)
-        else:
-            joined = " <-> ".join(operands)
-        return f"!({joined})" if self.negated else f"({joined})"
+    @property
+    def is_phrase(self) -> bool:
+        """The words alone do not decide: the text is to be asked too."""
+        return len(self.words) > 1
 
-    def _operands(self, words: Sequence[str], weight: str) -> list[str]:
-        marks = [weight] * (len(words) - 1) + [f"*{weight}" if self.prefix else weight]
-        return [f"'{word}'{mark and ':'}{mark}" for word, mark in zip(words, marks, strict=True)]
+    @property
+    def phrase(self) -> str:
+        """As it stands in a document's text, or in a field's line of it."""
+        return f" {' '.join(self.words)}{'' if self.prefix else ' '}"
+
+    def tsquery(self) -> str:
+        """Of the words alone; "" for a phrase that must not be there, whose words may. Only folded words get here:
+        letters and digits, so nothing needs escaping but is quoted all the same."""
+        if self.negated and self.is_phrase:
+            return ""
+        joined = " & ".join(f"'{self.field}{word}'" for word in self.words) + (":*" if self.prefix else "")
+        return f"!{joined}" if self.negated else joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +182,13 @@ class Query:
     """One of FOLDER_WORDS."""
 
     def tsquery(self) -> str:
-        """For `%s::tsquery`, which keeps capitals: all terms must hold; "" where the query has no words."""
-        return " & ".join(term.tsquery() for term in self.terms)
+        """For `%s::tsquery`, which keeps capitals: the words of all terms; "" where none can be asked for."""
+        return " & ".join(filter(None, (term.tsquery() for term in self.terms)))
+
+    @property
+    def phrases(self) -> tuple[Words, ...]:
+        """The terms for which the text must be asked too."""
+        return tuple(term for term in self.terms if term.is_phrase)
 
     @property
     def has_a_positive_term(self) -> bool:
@@ -173,7 +198,7 @@ class Query:
     @property
     def begins_with_a_word(self) -> bool:
         """A whole word must be there, so that an index can begin with its hits."""
-        return any(not term.negated and (len(term.words) > 1 or not term.prefix) for term in self.terms)
+        return any(not term.negated and (term.is_phrase or not term.prefix) for term in self.terms)
 
 
 def parse_query(text: str) -> Query:
@@ -207,14 +232,14 @@ def _with_term(query: Query, match: re.Match[str]) -> Query:
     if field in ("is", "has"):
         return _with_flag(query, field, value, negated=negated)
     is_prefix = bool(match["word"]) and value.endswith("*")
-    if field not in _WEIGHTS and field:
+    if field not in _MARKS and field:
         value = f"{field} {value}"
     folded = tuple(fold(value).split())
-    if not folded and field in _WEIGHTS:
+    if not folded and field in _MARKS:
         raise _refused(f"{field}: needs a word.")
     if not folded:
         return query
-    term = Words(folded, _WEIGHTS.get(field, ""), prefix=is_prefix, negated=negated)
+    term = Words(folded, _MARKS.get(field, ""), prefix=is_prefix, negated=negated)
     return replace(query, terms=(*query.terms, term))
 
 

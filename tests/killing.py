@@ -38,7 +38,7 @@ ROWS = {
         SELECT m.remote_id, md5(row(text, html, headers::text, in_reply_to, "references", reply_to::text)::text)
         FROM email_sync_messagebody b JOIN email_sync_message m ON m.id = b.message_id WHERE m.connection_id = %s""",
     "search": """
-        SELECT m.remote_id, s.received_at, cardinality(periods), md5(document::text)
+        SELECT m.remote_id, s.received_at, cardinality(periods), md5(words::text || s.text)
         FROM email_sync_messagesearch s JOIN email_sync_message m ON m.id = s.message_id WHERE m.connection_id = %s""",
     "attachments": """
         SELECT m.remote_id, part_id, file_name, content_type, a.size, inline, content_id

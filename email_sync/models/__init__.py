@@ -284,11 +284,13 @@ class MessageSearch(models.Model):
     """As the message has it."""
     periods = ArrayField(models.BigIntegerField())
     """`periods.keys` of the mailbox and `received_at`."""
-    document = SearchVectorField()
-    """Subject as weight A, sender B, recipients C, body D."""
+    words = SearchVectorField()
+    """Of all of it, without places, and those outside the body once more (`search.document`)."""
+    text = models.TextField()
+    """Folded, for what the words alone do not say: which of them stand side by side (docs/adr/0046)."""
 
     class Meta:
-        indexes = (GinIndex(fields=("periods", "document"), name="messagesearch_periods"),)
+        indexes = (GinIndex(fields=("periods", "words"), name="messagesearch_periods"),)
 
 
 class ChangeKind(models.TextChoices):

@@ -3,8 +3,9 @@
 What waits is a row (`Unindexed`), written with the message; `index_waiting` works them off from what is stored, with
 two connections where there is much, and any worker may go on where another was killed.
 
-The vector is made here and not by `to_tsvector`: the text is folded to plain words already (`search.fold`), so the
-database's parser would only find the same words again, at twice the cost of reading them.
+The words are made here and not by `to_tsvector`: the text is folded already (`search.fold`), so the database's parser
+would only find the same words again. They come sorted and without their places, so that it has nothing to do but to
+take them over (docs/adr/0046).
 """
 
 from __future__ import annotations
@@ -17,14 +18,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import chain, repeat
-from operator import add
 
 from django.db import connection as database
 from django.db import transaction
 
-from email_sync import periods, search
-from email_sync.models import MessageSearch, Unindexed
+from email_sync import binary, periods, search
+from email_sync.models import Unindexed
 from email_sync.records import ParsedMessage
 from email_sync.services import bulk
 
@@ -33,16 +32,11 @@ BATCH = 200
 HOLD_SECONDS = 5.0
 MUCH = 1_000
 """So many waiting messages are worth a second connection."""
-Texts = tuple[str, str, str, str]
-"""What is searched, folded, in the order of the weights A to D."""
-LAST_PLACE = 16_383
-"""PostgreSQL counts no further (its manual, 12.11)."""
-_PLACES = {weight: [f":{number}{weight}" for number in range(1, LAST_PLACE + 1)] for weight in ("A", "B", "C", "")}
 
 
 def index(connection_id: uuid.UUID, messages: Iterable[tuple[uuid.UUID, datetime, ParsedMessage]]) -> None:
     """Make messages, given as (id, received at, parsed), findable."""
-    _write(connection_id, ((message_id, received_at, texts(parsed)) for message_id, received_at, parsed in messages))
+    write(connection_id, ((message_id, received_at, document(parsed)) for message_id, received_at, parsed in messages))
 
 
 def postpone(connection_id: uuid.UUID, message_ids: Iterable[uuid.UUID]) -> None:
@@ -120,46 +114,37 @@ def _index_batch(connection_id: uuid.UUID) -> bool:
         cursor.execute("SET LOCAL synchronous_commit TO OFF")
         cursor.execute(_TAKE, [connection_id, BATCH])
         taken = cursor.fetchall()
-        _write(connection_id, ((pk, received_at, _stored_texts(*row)) for pk, received_at, *row in taken))
+        write(connection_id, ((pk, received_at, _stored(*row)) for pk, received_at, *row in taken))
         cursor.execute("DELETE FROM email_sync_unindexed WHERE message_id = ANY(%s)", [[row[0] for row in taken]])
     return bool(taken)
 
 
-def _stored_texts(subject: str, name: str, email: str, recipients: str, text: str) -> Texts:
+def _stored(subject: str, name: str, email: str, recipients: str, text: str) -> search.Document:
     stored = json.loads(recipients)  # which the database keeps in an order of its own
     people = [f"{name} {email}" for kind in ("to", "cc", "bcc") for name, email in stored.get(kind, ())]
     return search.document(subject, f"{name} {email}", " ".join(people), text)
 
 
-def _write(connection_id: uuid.UUID, messages: Iterable[tuple[uuid.UUID, datetime, Texts]]) -> None:
-    bulk.copy(
-        MessageSearch,
-        ("message", "received_at", "periods", "document"),
-        ((pk, moment, periods.keys(connection_id, moment), vector(*texts)) for pk, moment, texts in messages),
-    )
-
-
-def texts(parsed: ParsedMessage) -> Texts:
-    """What is searched, folded, in the order of the weights A to D."""
+def document(parsed: ParsedMessage) -> search.Document:
+    """What a message is found by."""
     recipients = " ".join(f"{a.name} {a.email}" for a in (*parsed.to, *parsed.cc, *parsed.bcc))
     return search.document(parsed.subject, f"{parsed.sender.name} {parsed.sender.email}", recipients, parsed.text)
 
 
-def vector(subject: str, sender: str, recipients: str, body: str) -> str:
-    """A tsvector as text: every word with its place, counted through from the subject on. A word that comes again is
-    written again; the database puts its places together faster than Python would. Words are folded: letters and
-    digits, which a tsvector takes unquoted. Those outside the body follow once more, marked by their field."""
-    placed: list[str] = []
-    own: list[str] = []
-    for weight, text in (("A", subject), ("B", sender), ("C", recipients), ("", body)):
-        words = text.split()
-        placed += map(add, words, _places(weight, len(placed), len(words)))
-        if weight:
-            own += [f"{search.marked(weight, word)}:1{weight}" for word in words]
-    return " ".join([*placed, *own])
+_COPY = "COPY email_sync_messagesearch (message_id, received_at, periods, words, text) FROM STDIN (FORMAT BINARY)"
 
 
-def _places(weight: str, after: int, count: int) -> Iterator[str]:
-    """`count` places after the first so many; the last one stands for all that would follow."""
-    numbered = _PLACES[weight]
-    return chain(numbered[after : after + count], repeat(numbered[-1]))
+def write(connection_id: uuid.UUID, messages: Iterable[tuple[uuid.UUID, datetime, search.Document]]) -> None:
+    """The search rows of messages, given as (id, received at, document)."""
+    rows = [
+        binary.row(
+            binary.of_id(message_id),
+            binary.of_moment(received_at),
+            binary.of_numbers(periods.keys(connection_id, received_at)),
+            binary.of_words(document.words),
+            binary.of_text(document.text),
+        )
+        for message_id, received_at, document in messages
+    ]
+    with database.wrap_database_errors, database.cursor() as cursor, cursor.copy(_COPY) as sink:
+        sink.write(b"".join([binary.START, *rows, binary.END]))

@@ -38,9 +38,14 @@ def withhold(message_ids: Sequence[uuid.UUID]) -> None:
 
 
 _ONLY_OUTSIDE = """
-    UPDATE email_sync_messagesearch SET document = ts_filter(document, '{a,b,c}') WHERE message_id = ANY(%s)
+    UPDATE email_sync_messagesearch SET
+        words = array_to_tsvector(ARRAY(
+            SELECT unnest(ARRAY[lexeme, substr(lexeme, 2)]) FROM unnest(words) WHERE left(lexeme, 1) IN ('A', 'B', 'C')
+        )),
+        text = array_to_string((string_to_array(text, E'\\n'))[1:3], E'\\n') || E'\\n  '
+    WHERE message_id = ANY(%s)
 """
-"""Weight D is the body (`search`)."""
+"""What is outside the body bears the mark of its field (`search.document`)."""
 
 
 def bring_back(

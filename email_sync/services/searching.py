@@ -17,7 +17,7 @@ from django.db.models import Q
 
 from email_sync import periods
 from email_sync.models import Message
-from email_sync.search import Query
+from email_sync.search import FIELDS, Query
 
 RECENT = 2_000
 """Where no whole word must be there, so many of the newest messages are looked at one by one before the index."""
@@ -36,28 +36,44 @@ class Hit:
 def newest_hits(mailbox: uuid.UUID, query: Query, within: Q, flags: Q, count: int) -> list[Hit]:
     """Up to `count` hits, newest first. `within` is what the folder's page index answers: the folder and bounds of the
     receiving time; `flags` is what else the message must be."""
-    document = query.tsquery()
     wanted = _condition(mailbox, within & flags)
     if not query.begins_with_a_word:
         for only in (RECENT,) if query.has_a_positive_term else (RECENT, FURTHER, None):
-            hits = _among_the_newest(wanted, document, count, only)
+            hits = _among_the_newest(wanted, query, count, only)
             if len(hits) == count or only is None:
                 return hits
-    return _walk(mailbox, _years(_condition(mailbox, within)), wanted, document, count)
+    return _walk(mailbox, _years(_condition(mailbox, within)), wanted, query, count)
 
 
 @dataclass(frozen=True, slots=True)
-class _Condition:
-    """A condition on `email_sync_message` as SQL."""
+class Condition:
+    """As SQL, with the values it asks for."""
 
     sql: str
     values: tuple[Any, ...]
 
 
-def _condition(mailbox: uuid.UUID, condition: Q) -> _Condition:
+def _condition(mailbox: uuid.UUID, condition: Q) -> Condition:
     rows = Message.objects.filter(condition, connection_id=mailbox).order_by().values("pk")
     sql, values = rows.query.sql_with_params()
-    return _Condition(sql.partition(" WHERE ")[2], tuple(values))
+    return Condition(sql.partition(" WHERE ")[2], tuple(values))
+
+
+def said(query: Query) -> Condition:
+    """What a query's terms ask of a search row; there is at least one term."""
+    words, texts = query.tsquery(), _of_texts(query)
+    if not words:
+        return texts
+    return Condition(" AND ".join(filter(None, ("words @@ %s::tsquery", texts.sql))), (words, *texts.values))
+
+
+_TEXTS = {"": "text"} | {mark: f"split_part(text, E'\\n', {line})" for line, mark in enumerate(FIELDS, 1)}
+
+
+def _of_texts(query: Query) -> Condition:
+    """What phrases ask beyond their words; "" without any."""
+    asked = [f"strpos({_TEXTS[term.field]}, %s) {'=' if term.negated else '>'} 0" for term in query.phrases]
+    return Condition(" AND ".join(asked), tuple(term.phrase for term in query.phrases))
 
 
 def _rows(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -82,13 +98,13 @@ _YEARS = """
 """
 
 
-def _years(within: _Condition) -> list[datetime]:
+def _years(within: Condition) -> list[datetime]:
     """The newest moment of every year that has any: a probe of the folder's page index for each."""
     return [moment for (moment,) in _rows(_YEARS.format(condition=within.sql), within.values * 2)]
 
 
-# The lateral queries keep the planner to the walk: OFFSET 0 is a fence, so that no period is read before it is needed
-# and the message is asked only about what the index found.
+# The lateral queries keep the planner to the walk: OFFSET 0 is a fence, so that no period is read before it is needed,
+# the message is asked only about what the index found, and a text is read only until there are enough hits.
 _WALK = """
     SELECT hit.received_at, hit.message_id
     FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[]) AS period (key, first, last)
@@ -96,23 +112,29 @@ _WALK = """
         SELECT found.received_at, found.message_id
         FROM (
             SELECT received_at, message_id FROM email_sync_messagesearch
-            WHERE periods @> ARRAY[period.key] AND document @@ %s::tsquery
+            WHERE periods @> ARRAY[period.key] AND words @@ %s::tsquery
               AND received_at >= period.first AND received_at < coalesce(period.last, 'infinity')
             ORDER BY received_at DESC, message_id DESC
             OFFSET 0
         ) AS found
         CROSS JOIN LATERAL (SELECT FROM email_sync_message WHERE {condition} AND id = found.message_id OFFSET 0) AS kept
+        {texts}
         LIMIT %s
     ) AS hit
     LIMIT %s
 """
+_WITH_TEXTS = """
+        CROSS JOIN LATERAL (
+            SELECT FROM email_sync_messagesearch WHERE message_id = found.message_id AND {condition} OFFSET 0
+        ) AS said
+"""
 
 
-def _walk(mailbox: uuid.UUID, years: Sequence[datetime], wanted: _Condition, document: str, count: int) -> list[Hit]:
-    stretches = list(periods.walk(mailbox, years))
+def _walk(mailbox: uuid.UUID, years: Sequence[datetime], wanted: Condition, query: Query, count: int) -> list[Hit]:
+    stretches, texts = list(periods.walk(mailbox, years)), _of_texts(query)
     bounds = [[s.key for s in stretches], [s.start for s in stretches], [s.end for s in stretches]]
-    rows = _rows(_WALK.format(condition=wanted.sql), [*bounds, document, *wanted.values, count, count])
-    return [Hit(*row) for row in rows]
+    sql = _WALK.format(condition=wanted.sql, texts=_WITH_TEXTS.format(condition=texts.sql) if texts.sql else "")
+    return [Hit(*row) for row in _rows(sql, [*bounds, query.tsquery(), *wanted.values, *texts.values, count, count])]
 
 
 # --- what the index cannot begin with -----------------------------------------------------------------------------
@@ -123,15 +145,16 @@ _AMONG_THE_NEWEST = """
         SELECT id, received_at FROM email_sync_message WHERE {condition} ORDER BY received_at DESC, id DESC LIMIT %s
     ) AS newest
     CROSS JOIN LATERAL (
-        SELECT FROM email_sync_messagesearch WHERE message_id = newest.id AND document @@ %s::tsquery OFFSET 0
+        SELECT FROM email_sync_messagesearch WHERE message_id = newest.id AND {said} OFFSET 0
     ) AS kept
     LIMIT %s
 """
 
 
-def _among_the_newest(wanted: _Condition, document: str, count: int, only: int | None) -> list[Hit]:
+def _among_the_newest(wanted: Condition, query: Query, count: int, only: int | None) -> list[Hit]:
     """Look at messages one by one, the newest first: only so many, or all where that is None. A search for what must
     not be there hits nearly everything; the start of a word may begin half of all words, and the index would fetch the
     hits of each."""
-    rows = _rows(_AMONG_THE_NEWEST.format(condition=wanted.sql), [*wanted.values, only, document, count])
-    return [Hit(*row) for row in rows]
+    asked = said(query)
+    sql = _AMONG_THE_NEWEST.format(condition=wanted.sql, said=asked.sql)
+    return [Hit(*row) for row in _rows(sql, [*wanted.values, only, *asked.values, count])]

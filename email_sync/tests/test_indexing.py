@@ -2,86 +2,108 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from importlib import import_module
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from django.db import connection as database
 from django.db import transaction
 from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from core.errors import ProviderUnavailable
-from email_sync import search
+from email_sync import binary, periods, search
 from email_sync.models import Message, MessageSearch, Unindexed
 from email_sync.parsing.message import parse
-from email_sync.services.indexing import LAST_PLACE, index_waiting, texts, vector
+from email_sync.services import indexing
+from email_sync.services.indexing import index_waiting
 from email_sync.services.restoring import withhold
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import mail
+from email_sync.tests.factories import MessageFactory
 from workspaces.tests.fixtures import Actor
 
 pytestmark = pytest.mark.django_db
 
-BY_POSTGRES = """
-    SELECT setweight(to_tsvector('simple', %s), 'A') || setweight(to_tsvector('simple', %s), 'B')
-        || setweight(to_tsvector('simple', %s), 'C') || setweight(to_tsvector('simple', %s), 'D'),
-        ts_delete(given, ARRAY(SELECT lexeme FROM unnest(given) WHERE lexeme ~ '^[A-C]'))
-    FROM (SELECT %s::tsvector AS given) AS ours
+TEXTS = (
+    ("", "", "", ""),
+    ("Lunch at one", "Ada <ada@example.com>", "bob@example.com", "Lunch? Lunch at 1, or at two. Ça va, Łukasz?"),
+    ("会議 資料", "Søren", "", "отчёт, встреча — and it's 3.14 \U00020000 \uffdc"),
+)
+STORED = "SELECT words::text, strip(to_tsvector('simple', text))::text, text FROM email_sync_messagesearch"
+
+
+def stored(account: Account, texts: tuple[str, str, str, str]) -> tuple[str, str, str]:
+    """The words of a message that says this as PostgreSQL has them, those it finds in the text itself, and the text."""
+    message = MessageFactory(connection=account.connection)
+    indexing.write(account.connection.pk, [(message.pk, message.received_at, search.document(*texts))])
+    with database.cursor() as cursor:
+        cursor.execute(f"{STORED} WHERE message_id = %s", [message.pk])
+        return cast("tuple[str, str, str]", cursor.fetchone())
+
+
+@pytest.mark.parametrize("texts", TEXTS)
+def test_words_are_what_postgres_would_make_of_the_text(account: Account, texts: tuple[str, str, str, str]) -> None:
+    words, found, text = stored(account, texts)
+    own = [word for word in words.split() if not word.startswith(("'A", "'B", "'C"))]
+    assert " ".join(own) == found
+    assert [line.split() for line in text.split("\n")] == [search.fold(given).split() for given in texts]
+
+
+@given(st.lists(st.text(max_size=30), min_size=4, max_size=4))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_words_come_in_the_order_in_which_postgres_keeps_them(account: Account, texts: list[str]) -> None:
+    given = search.document(*[text.replace("\x00", "") for text in texts])
+    sent = binary.of_words(given.words)
+    with database.cursor() as cursor:
+        cursor.execute("SELECT tsvectorsend(array_to_tsvector(%s))", [given.words])
+        assert bytes(cursor.fetchone()[0]) == sent
+
+
+def test_words_of_each_field_are_there_once_more(account: Account) -> None:
+    words, *_ = stored(account, ("Lunch lunch", "Ada <ada@x.test>", "bob", "Lunch with Ada"))
+    assert words == "'Alunch' 'Bada' 'Btest' 'Bx' 'Cbob' 'ada' 'bob' 'lunch' 'test' 'with' 'x'"
+
+
+def test_moment_of_any_time_is_stored_as_the_message_has_it(account: Account) -> None:
+    for moment in (datetime.min, datetime(1999, 12, 31, 23, 59, 59, 999999), datetime.max):
+        message = MessageFactory(connection=account.connection, received_at=moment.replace(tzinfo=UTC))
+        indexing.write(account.connection.pk, [(message.pk, message.received_at, search.document("", "", "", ""))])
+        kept = MessageSearch.objects.get(pk=message.pk)
+        assert kept.received_at == message.received_at
+        assert kept.periods == periods.keys(account.connection.pk, message.received_at)
+
+
+# --- rows of before -------------------------------------------------------------------------------------------------
+
+BEFORE = """
+    SET CONSTRAINTS ALL IMMEDIATE;
+    ALTER TABLE email_sync_messagesearch ADD document tsvector;
+    UPDATE email_sync_messagesearch SET words = '', text = '', document =
+        setweight(to_tsvector('simple', split_part(text, E'\n', 1)), 'A')
+        || setweight(to_tsvector('simple', split_part(text, E'\n', 2)), 'B')
+        || setweight(to_tsvector('simple', split_part(text, E'\n', 3)), 'C')
+        || to_tsvector('simple', split_part(text, E'\n', 4))
+        || array_to_tsvector(ARRAY(SELECT lexeme FROM unnest(words) WHERE lexeme ~ '^[A-C]'));
 """
 
 
-def both(*texts: str) -> tuple[str, str]:
-    """The vector as PostgreSQL makes it of the texts, and as it reads ours, without the marked words."""
-    document = search.document(*texts)
+def test_migration_gives_stored_mail_the_same_words_and_text(account: Account) -> None:
+    for texts in TEXTS:
+        stored(account, texts)
+    whole = dict(MessageSearch.objects.values_list("pk", "words"))
+    said = dict(MessageSearch.objects.values_list("pk", "text"))
     with database.cursor() as cursor:
-        cursor.execute(BY_POSTGRES, [*document, vector(*document)])
-        made, read = cursor.fetchone()
-    return made, read
-
-
-@pytest.mark.parametrize(
-    "texts",
-    [
-        ("", "", "", ""),
-        ("Lunch at one", "Ada <ada@example.com>", "bob@example.com", "Lunch? Lunch at 1, or at two. Ça va, Łukasz?"),
-        ("会議 資料", "Søren", "", "отчёт, встреча — and it's 3.14"),
-    ],
-)
-def test_vector_is_what_postgres_would_make_of_the_same_words(texts: tuple[str, str, str, str]) -> None:
-    made, read = both(*texts)
-    assert read == made
-
-
-def test_vector_names_the_words_of_each_field_once_more() -> None:
-    ours = vector(*search.document("Lunch lunch", "Ada <ada@x.test>", "bob", "Lunch with Ada"))
-    with database.cursor() as cursor:
-        cursor.execute("SELECT ARRAY(SELECT lexeme FROM unnest(%s::tsvector) WHERE lexeme ~ '^[A-C]')", [ours])
-        assert set(cursor.fetchone()[0]) == {"Alunch", "Bada", "Bx", "Btest", "Cbob"}
-
-
-def test_migration_gives_stored_mail_the_same_words(account: Account) -> None:
-    for number in range(4):
-        account.box.append(mail(f"m{number}", subject=f"Figures {number}"), "inbox")
-    account.sync()
-    whole = dict(MessageSearch.objects.values_list("pk", "document"))
-    with database.cursor() as cursor:
-        cursor.execute(
-            "UPDATE email_sync_messagesearch SET document = "
-            "ts_delete(document, ARRAY(SELECT lexeme FROM unnest(document) WHERE lexeme ~ '^[A-C]'))"
-        )
-    assert dict(MessageSearch.objects.values_list("pk", "document")) != whole
-    migration = import_module("email_sync.migrations.0016_field_words")
-    migration.TOGETHER = 3
+        cursor.execute(BEFORE)
+    migration = import_module("email_sync.migrations.0023_fill_search_text")
+    migration.TOGETHER = 2
     for _ in range(2):
-        migration.mark(None, SimpleNamespace(connection=database))
-        assert dict(MessageSearch.objects.values_list("pk", "document")) == whole
-
-
-def test_vector_of_a_text_with_more_places_than_postgres_counts_keeps_every_word() -> None:
-    words = [f"w{number}" for number in range(LAST_PLACE + 500)]
-    with database.cursor() as cursor:
-        cursor.execute("SELECT length(%s::tsvector)", [vector("", "", "", " ".join(words))])
-        assert cursor.fetchone() == (len(words),)
+        migration.fill(None, SimpleNamespace(connection=database))
+        assert dict(MessageSearch.objects.values_list("pk", "words")) == whole
+        assert dict(MessageSearch.objects.values_list("pk", "text")) == said
 
 
 @pytest.mark.parametrize("word", ["12e3abc", "7e8c7b8", "Ꭰbc", "1Z999AA10123456784"])
@@ -130,9 +152,10 @@ def test_index_waiting_writes_what_the_writer_would_have_written(half_way: Accou
     half_way.sync()
     for message in Message.objects.select_related("body", "search"):
         parsed = parse(half_way.box.messages[message.remote_id].raw)
+        ours = indexing.document(parsed)
         with database.cursor() as cursor:
-            cursor.execute("SELECT %s::tsvector::text", [vector(*texts(parsed))])
-            assert cursor.fetchone() == (message.search.document,)
+            cursor.execute("SELECT array_to_tsvector(%s)::text", [ours.words])
+            assert (*cursor.fetchone(), ours.text) == (message.search.words, message.search.text)
         assert message.search.received_at == message.received_at
 
 

@@ -255,7 +255,9 @@ SECRET = "zanzibar"
 def texts() -> str:
     """Everything stored that could hold a text."""
     rows = [*Message.objects.values_list("snippet"), *MessageBody.objects.values_list("text", "html", "headers")]
-    return repr([*rows, *MessageSearch.objects.values_list("document"), *Attachment.objects.values_list("file_name")])
+    return repr(
+        [*rows, *MessageSearch.objects.values_list("words", "text"), *Attachment.objects.values_list("file_name")]
+    )
 
 
 def test_metadata_only_stores_no_text_and_is_found_by_subject(account: Account, member: Actor) -> None:

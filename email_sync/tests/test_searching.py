@@ -14,9 +14,8 @@ from django.db.models import Q
 
 from email_sync import periods
 from email_sync.models import FOLDERS, Message, MessageSearch
-from email_sync.search import parse_query
-from email_sync.services import searching
-from email_sync.services.indexing import vector
+from email_sync.search import document, parse_query
+from email_sync.services import indexing, searching
 from email_sync.services.searching import newest_hits
 from email_sync.tests.factories import MessageFactory, ThreadFactory, connect
 from integrations.models import Connection
@@ -36,12 +35,7 @@ ODD_TIMES = (
 
 def put(connection: Connection, moment: datetime, body: str, **columns: Any) -> Message:
     message = MessageFactory(connection=connection, received_at=moment, **columns)
-    MessageSearch.objects.create(
-        message=message,
-        received_at=moment,
-        periods=periods.keys(connection.pk, moment),
-        document=vector("", "", "", body),
-    )
+    indexing.write(connection.pk, [(message.pk, moment, document("", "", "", body))])
     return message
 
 
@@ -119,16 +113,10 @@ def five_years(mailbox: Connection) -> Connection:
     thread = ThreadFactory(connection=mailbox)
     with database.cursor() as cursor:
         cursor.execute(FILL_MESSAGES, [mailbox.pk, thread.pk, A_MONTH, A_MONTH, MONTHS * A_MONTH - 1])
-    MessageSearch.objects.bulk_create(
-        MessageSearch(
-            message_id=pk,
-            received_at=moment,
-            periods=periods.keys(mailbox.pk, moment),
-            document=vector("", "eve", "", "common often bob")
-            if int(number) % 100
-            else vector("", "bob", "", "common often seldom"),
-        )
-        for pk, moment, number in Message.objects.values_list("pk", "received_at", "remote_id")
+    common, seldom = document("", "eve", "", "common often bob"), document("", "bob", "", "common often seldom")
+    messages = Message.objects.values_list("pk", "received_at", "remote_id")
+    indexing.write(
+        mailbox.pk, ((pk, moment, common if int(number) % 100 else seldom) for pk, moment, number in messages)
     )
     with database.cursor() as cursor:
         cursor.execute("ANALYZE email_sync_message, email_sync_messagesearch")
