@@ -104,37 +104,41 @@ def _years(within: Condition) -> list[datetime]:
 
 
 # The lateral queries keep the planner to the walk: OFFSET 0 is a fence, so that no period is read before it is needed,
-# the message is asked only about what the index found, and a text is read only until there are enough hits.
+# a text only until there are enough hits, and the message is asked only about what the search row has.
 _WALK = """
     SELECT hit.received_at, hit.message_id
     FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[]) AS period (key, first, last)
     CROSS JOIN LATERAL (
         SELECT found.received_at, found.message_id
-        FROM (
-            SELECT received_at, message_id FROM email_sync_messagesearch
-            WHERE periods @> ARRAY[period.key] AND words @@ %s::tsquery
-              AND received_at >= period.first AND received_at < coalesce(period.last, 'infinity')
-            ORDER BY received_at DESC, message_id DESC
-            OFFSET 0
-        ) AS found
+        FROM {found} AS found
         CROSS JOIN LATERAL (SELECT FROM email_sync_message WHERE {condition} AND id = found.message_id OFFSET 0) AS kept
-        {texts}
         LIMIT %s
     ) AS hit
     LIMIT %s
 """
-_WITH_TEXTS = """
-        CROSS JOIN LATERAL (
-            SELECT FROM email_sync_messagesearch WHERE message_id = found.message_id AND {condition} OFFSET 0
-        ) AS said
-"""
+_FOUND = """(
+            SELECT received_at, message_id, ctid AS place FROM email_sync_messagesearch
+            WHERE periods @> ARRAY[period.key] AND words @@ %s::tsquery
+              AND received_at >= period.first AND received_at < coalesce(period.last, 'infinity')
+            ORDER BY received_at DESC, message_id DESC
+            OFFSET 0
+        )"""
+_FOUND_AND_READ = f"""(
+            SELECT named.received_at, named.message_id FROM {_FOUND} AS named
+            CROSS JOIN LATERAL (
+                SELECT FROM email_sync_messagesearch WHERE ctid = named.place AND {{texts}} OFFSET 0
+            ) AS said
+            OFFSET 0
+        )"""  # noqa: S608 - texts of this module
+"""By its place: the row was read a moment ago, in the same statement."""
 
 
 def _walk(mailbox: uuid.UUID, years: Sequence[datetime], wanted: Condition, query: Query, count: int) -> list[Hit]:
     stretches, texts = list(periods.walk(mailbox, years)), _of_texts(query)
     bounds = [[s.key for s in stretches], [s.start for s in stretches], [s.end for s in stretches]]
-    sql = _WALK.format(condition=wanted.sql, texts=_WITH_TEXTS.format(condition=texts.sql) if texts.sql else "")
-    return [Hit(*row) for row in _rows(sql, [*bounds, query.tsquery(), *wanted.values, *texts.values, count, count])]
+    found = _FOUND_AND_READ.format(texts=texts.sql) if texts.sql else _FOUND
+    values = [*bounds, query.tsquery(), *texts.values, *wanted.values, count, count]
+    return [Hit(*row) for row in _rows(_WALK.format(condition=wanted.sql, found=found), values)]
 
 
 # --- what the index cannot begin with -----------------------------------------------------------------------------
