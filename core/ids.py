@@ -24,7 +24,7 @@ def uuid7() -> uuid.UUID:
 
 def oldest_kept(keep_days: float) -> uuid.UUID:
     """The least id that was made within these days: rows older than that are found by their id alone."""
-    return uuid.UUID(int=(time.time_ns() // 1_000_000 - int(keep_days * 86_400_000)) << 80)
+    return uuid.UUID(int=max(time.time_ns() // 1_000_000 - int(keep_days * 86_400_000), 0) << 80)
 
 
 def least_at(moment: datetime) -> uuid.UUID:
