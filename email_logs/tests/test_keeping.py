@@ -1,4 +1,5 @@
-"""Retention: days leave whole, with their events, after they were counted; what is on its way stays."""
+"""Retention: days leave whole, with their events, after they were counted; what is on its way stays. Work that is
+settled leaves after a day, and its entry stays."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ import pytest
 from django.utils import timezone
 
 from core.ids import oldest_kept, uuid7
+from core.work import WorkStatus
 from email_logs.models import DeliveryEvent, EmailLogDay, EmailLogEntry, EmailLogTable, OutgoingEmail
-from email_logs.services import days, keeping
+from email_logs.services import days, keeping, outgoing
 from email_logs.states import State
 from email_logs.tests.logged import entry, log_table, move, old_id
 from workspaces.models import Workspace
@@ -89,3 +91,27 @@ def test_removal_stops_at_its_deadline_and_goes_on_next_time(workspace: Workspac
     sent(log_table(workspace), 40)
     assert keeping.forget_old(seconds=0) == 0
     assert keeping.forget_old() == 1
+
+
+def test_work_that_is_settled_goes_with_its_key_after_a_day_and_its_entry_stays(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "CHUNK", 2)
+    table, hour = log_table(workspace), timedelta(hours=1)
+
+    def work(status: WorkStatus, ended: timedelta | None) -> OutgoingEmail:
+        given = {"entry_id": entry(table).pk, "workspace": workspace, "table": table, "status": status}
+        at = timezone.now() - (ended or outgoing.KEEP + hour)
+        return OutgoingEmail.objects.create(created_at=at, finished_at=at if ended else None, **given)
+
+    for status in (WorkStatus.DONE, WorkStatus.FAILED, WorkStatus.DONE):
+        work(status, outgoing.KEEP + hour)
+    kept = [
+        work(WorkStatus.DONE, outgoing.KEEP - hour),
+        work(WorkStatus.FAILED, outgoing.KEEP - hour),
+        work(WorkStatus.QUEUED, None),
+        work(WorkStatus.RUNNING, None),
+    ]
+    assert keeping.forget_old() == 3
+    assert set(OutgoingEmail.objects.values_list("pk", flat=True)) == {row.pk for row in kept}
+    assert len(left()) == 7
