@@ -6,6 +6,7 @@ Beat rings `heartbeat` every few seconds (config.settings.celery); `doctor` and 
 from __future__ import annotations
 
 from celery import shared_task
+from django.contrib.sessions.backends.db import SessionStore
 
 from workspaces import idempotency
 from workspaces.services import key_ages, periodic
@@ -22,7 +23,8 @@ def heartbeat() -> None:
 
 
 def clean() -> None:
-    """Remove answers kept for longer than 24 h and turns long over; note which key seals now."""
+    """Remove answers kept for longer than 24 h, turns long over and sessions that expired; note which key seals now."""
     key_ages.note()
     idempotency.forget_old_records()
     periodic.forget_old_slots()
+    SessionStore.clear_expired()

@@ -1,4 +1,5 @@
-"""A mail to a workspace's owners about something that broke or works again. Sent by `services.notices`."""
+"""A mail to a workspace's owners about something that broke or works again. Written by `services.notices`, which keeps
+the newest of each integration; sent by `services.notice_sending`."""
 
 from __future__ import annotations
 
@@ -11,6 +12,9 @@ from core.work import WorkRow
 
 class Notice(WorkRow):
     """One mail to say once. A row before it is sent, as every mail."""
+
+    KEPT = 50
+    """Of an integration, beside those that are still to be sent."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     workspace = models.ForeignKey("workspaces.Workspace", on_delete=models.CASCADE, related_name="+")

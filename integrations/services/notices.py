@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
+from core.work import ACTIVE
 from integrations.models import Integration, Notice
 from integrations.services.integrations import provider_of
 
@@ -50,6 +51,8 @@ def told(integration: Integration, *, limit: int = 20) -> list[Notice]:
 def _write(integration: Integration, subject: str, text: str) -> None:
     if settings.PUBLIC_URL:
         text += f"\n\n{settings.PUBLIC_URL}/admin/"
+    own = Notice.objects.filter(integration=integration)
     Notice.objects.create(
         workspace_id=integration.workspace_id, integration=integration, subject=subject[:255], text=text
     )
+    own.exclude(status__in=ACTIVE).exclude(pk__in=own.order_by("-id").values("pk")[: Notice.KEPT]).delete()

@@ -14,7 +14,7 @@ from core.work import WorkStatus
 from integrations.models import Event, Health, Integration, IntegrationCheck, Notice
 from integrations.providers import INTEGRATION_PROVIDERS
 from integrations.providers.base import Checked
-from integrations.services import integration_health, integration_use, notice_sending
+from integrations.services import integration_health, integration_use, notice_sending, notices
 from integrations.tests.letterbox import BAD_KEY, GOOD_KEY, Letterbox
 from integrations.tests.test_integrations import API, HOOK, made
 from workspaces.tests.fixtures import Actor
@@ -83,6 +83,26 @@ def test_checks_are_kept_as_they_came_out_as_far_back_as_is_said(admin: Actor, m
         ("", "Letterbox is open."), ("credentials_rejected", "Letterbox: this key opens nothing."),
     ]  # fmt: skip
     assert len(integration_health.checks(Integration.objects.get(pk=other["id"]))) == 1
+
+
+def test_notices_are_kept_as_far_back_as_is_said_and_those_to_be_sent_all(
+    admin: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Notice, "KEPT", 2)
+    row = Integration.objects.get(pk=made(admin)["id"])
+    other = Integration.objects.get(pk=made(admin, name="Other")["id"])
+    notices.recovered(other)
+    Notice.objects.update(status=WorkStatus.DONE)
+    for _ in range(3):
+        notices.failing(row)
+    assert len(notices.told(row)) == 3  # all of them are to be sent
+    Notice.objects.update(status=WorkStatus.FAILED)
+    notices.recovered(row)
+    assert [said.subject for said in notices.told(row)] == [
+        "Production Email works again",
+        "Production Email stopped working",
+    ]
+    assert len(notices.told(other)) == 1
 
 
 def test_action_gives_its_result_and_the_vendors_refusal_as_it_is(admin: Actor) -> None:

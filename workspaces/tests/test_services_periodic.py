@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.db.models.functions import Now
 
 from workspaces import tasks
@@ -65,3 +67,14 @@ def test_heartbeat_task_beats_every_time_and_cleans_once_an_hour() -> None:
     tasks.heartbeat()
     assert not PeriodicSlot.objects.filter(task="old").exists()
     assert periodic.seconds_since_beat(name="beat") < 60
+
+
+def test_cleaning_ends_with_sessions_that_expired_and_keeps_the_others() -> None:
+    for name in ("old", "new"):
+        session = SessionStore()
+        session["name"] = name
+        session.create()
+        if name == "old":
+            Session.objects.update(expire_date=Now() - timedelta(seconds=1))
+    tasks.clean()
+    assert [row.get_decoded()["name"] for row in Session.objects.all()] == ["new"]
