@@ -131,6 +131,12 @@ TOPICS: tuple[Topic, ...] = (
         (
             Variable("SYNC_INTERVAL_SECONDS", "seconds", "300", "How often a connection is asked for news."),
             Variable(
+                "SYNC_HISTORY_KEEP_DAYS",
+                "days",
+                "30",
+                "Syncs that ended longer ago are removed, but the last of each account; 0 keeps them.",
+            ),
+            Variable(
                 "CRM_SYNC_INTERVAL_SECONDS",
                 "seconds",
                 "3600",

@@ -26,6 +26,7 @@ from integrations.services import (
     delivery_turns,
     events,
     integration_use,
+    keeping,
     notice_sending,
     purging,
     queued_actions,
@@ -41,6 +42,9 @@ logger = logging.getLogger("patchbay.sync")
 
 CHECK_SECONDS = 60
 """How often integrations that are due are looked for; each is checked once a day, sooner while it fails."""
+
+FORGET_SECONDS = 300
+"""How often old syncs are looked for: a thousand mailboxes make a portion in this time."""
 
 
 def ring(runs: Iterable[SyncRun]) -> None:
@@ -123,14 +127,20 @@ def tick() -> None:
 
 @shared_task(name="integrations.tasks.daily")
 def daily() -> None:
-    """Keep idle grants alive (a refresh token unused for months dies), forget old runs and events."""
+    """Keep idle grants alive (a refresh token unused for months dies), forget old events and deliveries."""
     if periodic.take_slot(task="integrations.daily", period_seconds=86_400):
         tokens.touch_idle()
-        schedule.forget_old_runs()
         events.adopt_restored()
         events.forget_old()
         delivery_log.forget_old()
         quota.forget_idle()
+
+
+@shared_task(name="integrations.tasks.forget_old")
+def forget_old() -> None:
+    """Forget old syncs, for a while. Any number of beats may call it."""
+    if periodic.take_slot(task="integrations.forget", period_seconds=FORGET_SECONDS):
+        keeping.forget_old()
 
 
 @shared_task(name="integrations.tasks.check_integrations")

@@ -76,6 +76,7 @@ AGAIN: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "email_sync/tests/test_housekeeping.py",
             "email_sync/tests/test_purging.py",
             "integrations/tests/test_events.py",
+            "integrations/tests/test_keeping.py",
         ),
         "constraints and triggers refuse whoever writes": (
             "integrations/tests/test_models.py",

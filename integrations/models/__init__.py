@@ -270,7 +270,7 @@ class SyncCursor(models.Model):
 
 
 class CoverageCheck(models.Model):
-    """One comparison of a kind of sync with the provider, and what it mended. Kept as history."""
+    """One comparison of a kind of sync with the provider, and what it mended. Kept as history (`services.keeping`)."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="coverage_checks", db_index=False)
@@ -301,15 +301,25 @@ class CoverageCheck(models.Model):
         indexes = (models.Index(fields=("connection", "type", "-began_at"), name="coveragecheck_history"),)
 
 
+BY_ITSELF = ("schedule", "push")
+"""Triggers of runs that nobody asked for by hand."""
+QUIET = Q(status="done", trigger__in=BY_ITSELF, added=0, changed=0, removed=0)
+"""Runs that found nothing, of those."""
+
+
 class SyncRunQuerySet(WorkQuerySet):
     """Set rules of runs."""
 
     def active(self) -> Self:
         return self.filter(status__in=ACTIVE)
 
+    def quiet(self) -> Self:
+        return self.filter(QUIET)
+
 
 class SyncRun(WorkRow):
-    """One piece of sync work of a connection. At most one of a type is under way."""
+    """One piece of sync work of a connection. At most one of a type is under way. Kept as history as long as
+    `services.keeping` says."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="runs")
@@ -342,6 +352,7 @@ class SyncRun(WorkRow):
             models.Index(fields=("next_attempt_at",), condition=Q(status="queued"), name="syncrun_due"),
             models.Index(fields=("lease_until",), condition=Q(status="running"), name="syncrun_leases"),
             models.Index(fields=("connection", "type", "-created_at"), name="syncrun_history"),
+            models.Index(fields=("id",), condition=QUIET, name="syncrun_quiet"),
         )
 
     def __str__(self) -> str:

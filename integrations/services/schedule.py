@@ -17,7 +17,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from core.work import WorkStatus
-from integrations.models import Connection, SyncRun, SyncState
+from integrations.models import BY_ITSELF, Connection, SyncRun, SyncState
 from integrations.services.sync_runs import engines, supported_types
 
 RING_AGAIN_SECONDS = 30
@@ -29,10 +29,6 @@ STORM = ((6, 30.0, 5.0), (8, 120.0, 15.0), (10, 300.0, 30.0))
 every 2 s at first, then every 5, 15 and 30 s. A few mails in a row are no storm: each is seen at once."""
 OF_THE_INTERVAL = 0.8
 """No spacing is longer than this share of the interval, which asks by itself."""
-
-
-BY_ITSELF = ("schedule", "push")
-"""Triggers of runs that nobody asked for by hand."""
 
 
 def start_due(limit: int = 1000) -> int:
@@ -135,19 +131,6 @@ def take_unattended(limit: int = 1000) -> list[uuid.UUID]:
         )
         SyncRun.objects.filter(pk__in=ids).update(rung_at=Now())
     return ids
-
-
-def forget_old_runs(keep_days: int = 30) -> int:
-    """Runs that ended long ago, except the last of each kind; how many went."""
-    newer = SyncRun.objects.filter(
-        connection=OuterRef("connection"), type=OuterRef("type"), created_at__gt=OuterRef("created_at")
-    )
-    old = SyncRun.objects.filter(
-        Exists(newer),
-        status__in=(WorkStatus.DONE, WorkStatus.FAILED),
-        finished_at__lt=Now() - timedelta(days=keep_days),
-    )
-    return old.delete()[0]
 
 
 def lag_seconds() -> float:

@@ -96,17 +96,6 @@ def test_second_tick_of_the_same_slot_does_nothing(rung: list[str], settings: An
     assert len(rung) == 1
 
 
-def test_old_runs_go_and_the_last_of_each_connection_stays() -> None:
-    connection: Connection = ConnectionFactory()
-    for days in (90, 60, 40):
-        run = SyncRunFactory(connection=connection, status=WorkStatus.DONE)
-        moment = Now() - timedelta(days=days)
-        SyncRun.objects.filter(pk=run.pk).update(finished_at=moment, created_at=moment)
-    schedule.forget_old_runs()
-    assert SyncRun.objects.count() == 1
-    assert schedule.lag_seconds() == 0.0
-
-
 def test_soon_brings_a_sync_forward_unless_it_fails() -> None:
     well, failing = due(), due()
     SyncState.objects.update(next_sync_at=Now() + timedelta(hours=1))
