@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import TextChoices
+from django.db.models import QuerySet, Subquery, TextChoices
 from django.utils.module_loading import import_string
 
 from core.work import WorkStatus
@@ -84,11 +84,18 @@ class SyncStanding:
         return self.run.eta_seconds() if self.run is not None and self.status == SyncStatus.SYNCING else None
 
 
+def _last_runs(connection: Connection) -> QuerySet[SyncRun]:
+    """The last run of each kind: one look in their index for each, however many there were."""
+    newest = (
+        connection.runs.filter(type=name).order_by("-created_at", "-id").values("pk")[:1] for name in CAPABILITIES
+    )
+    return SyncRun.objects.filter(pk__in=[Subquery(last) for last in newest])
+
+
 def of(connection: Connection) -> dict[str, SyncStanding]:
     """By capability, all of them."""
     states = {state.type: state for state in connection.sync_states.all()}
-    latest = connection.runs.order_by("type", "-created_at", "-id").distinct("type")
-    runs = {run.type: run for run in latest}
+    runs = {run.type: run for run in _last_runs(connection)}
     can, switched_on = capabilities.of_connection(connection), enabled_types(connection)
     live = connection.disconnected_at is None and not connection.paused and not connection.needs_reauth
     held, troubles = _of_cursors(connection)

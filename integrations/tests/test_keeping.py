@@ -241,6 +241,21 @@ def _read(plan: dict[str, Any]) -> float:
     return float(own) + sum(_read(below) for below in plan.get("Plans", ()))
 
 
+def test_a_connections_standing_reads_the_last_run_of_each_kind_only(connection: Connection) -> None:
+    for kind in ("email", "calendar"):
+        SyncRun.objects.bulk_create(SyncRun(**_columns(connection, 1 + n / 500, type=kind)) for n in range(500))
+    last = {kind: connection.runs.filter(type=kind).order_by("-created_at").first() for kind in ("email", "calendar")}
+    with database.cursor() as cursor:
+        cursor.execute("ANALYZE integrations_syncrun")
+    with CaptureQueriesContext(database) as captured:
+        assert {kind: stands.run for kind, stands in standing.of(connection).items() if stands.run} == last
+    [sql] = [row["sql"] for row in captured if "_syncrun" in row["sql"]]
+    with database.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
+        [[[tree]]] = cursor.fetchall()
+    assert _read(tree["Plan"]) <= 20, json.dumps(tree, indent=1)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_what_somebody_else_is_at_is_not_waited_for(connection: Connection) -> None:
     held, free = run(connection, 40), run(connection, 41)
