@@ -154,8 +154,8 @@ def _deep_cursor(box: Mailbox, name: str) -> str:
     of = timelines.open_timeline(
         user=box.connection.user, workspace=box.connection.workspace, entity_type="bench", entity_id=name
     )
-    places = timelines.candidates(of, None, DEEP)
-    at, thread_id = places[len(places) * 9 // 10]
+    found = timelines.candidates(of, None, DEEP)
+    at, thread_id = found[len(found) * 9 // 10].place
     return encode_cursor([at.isoformat(), str(thread_id)])
 
 

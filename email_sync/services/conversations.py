@@ -16,6 +16,7 @@ from itertools import chain
 
 from django.db import connection as database
 
+from email_sync import arrays
 from email_sync.fingerprints import opening
 from email_sync.threading import Forest
 
@@ -107,5 +108,5 @@ def _look(
 ) -> list[tuple[uuid.UUID, uuid.UUID, str]]:
     bounds = {"messages": MESSAGES_OF_A_THREAD, "copies": COPIES_OF_A_MESSAGE}
     with database.cursor() as cursor:
-        cursor.execute(_LOOK, {"threads": list(thread_ids), "mailboxes": list(mailboxes), **bounds})
+        cursor.execute(_LOOK, {"threads": arrays.of_ids(thread_ids), "mailboxes": arrays.of_ids(mailboxes), **bounds})
         return list(cursor.fetchall())

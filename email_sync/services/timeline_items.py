@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection as database
 
+from email_sync import arrays
 from email_sync.models import Thread
 from email_sync.services.timelines import Conversation
 from email_sync.services.visibility import Access, Mailbox
@@ -69,7 +70,7 @@ def _messages(thread_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[_Message]
     """The newest messages of each thread, newest first."""
     found: defaultdict[uuid.UUID, list[_Message]] = defaultdict(list)
     with database.cursor() as cursor:
-        cursor.execute(_NEWEST, [list(thread_ids), MESSAGES_READ])
+        cursor.execute(_NEWEST, [arrays.of_ids(thread_ids), MESSAGES_READ])
         for thread_id, received_at, name, email, recipients, snippet in cursor.fetchall():
             found[thread_id].append(_Message(thread_id, received_at, (name, email), json.loads(recipients), snippet))
     return found
