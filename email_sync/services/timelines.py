@@ -16,6 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connection as database
+from django.db.models import Value
 
 from core.api.pagination import Page, PageQuery, decode_cursor, encode_cursor
 from core.errors import InvalidInput
@@ -85,13 +86,15 @@ def timeline(
 
 
 def open_timeline(*, user: User, workspace: Workspace, entity_type: str, entity_id: str) -> Timeline:
-    """The mailboxes and matches of a timeline. Four queries."""
+    """The mailboxes and matches of a timeline. Three queries."""
     entity = {"entity_type": entity_type, "entity_id": entity_id}
     seen, own = mailboxes(user=user, workspace=workspace), own_addresses(workspace.pk)
-    addresses = AddressMatch.objects.in_workspace(workspace).filter(**entity).order_by("-id")
-    domains = DomainMatch.objects.in_workspace(workspace).filter(**entity).order_by("-id")
-    keys = list(addresses.values_list("address_key", flat=True)[:MAX_MATCHES])
-    names = list(domains.values_list("domain", flat=True)[:MAX_MATCHES])
+    addresses = AddressMatch.objects.in_workspace(workspace).filter(**entity).order_by("-id")[:MAX_MATCHES]
+    domains = DomainMatch.objects.in_workspace(workspace).filter(**entity).order_by("-id")[:MAX_MATCHES]
+    matches = addresses.values_list("address_key", Value(True)).union(
+        domains.values_list("domain", Value(False)), all=True
+    )
+    keys, names = ([name for name, is_address in matches if is_address is kind] for kind in (True, False))
     pairs = [(box, key) for box in seen for key in keys if key not in own.get(box, ())]
     values = {
         "boxes": arrays.of_ids(box for box, _ in pairs),

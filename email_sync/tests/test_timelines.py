@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from core.ids import uuid7
-from email_sync.models import Message, Thread
+from email_sync.models import LinkKind, Message, Thread, ThreadLink
 from email_sync.services import timelines
 from email_sync.tests.conftest import Account
 from email_sync.tests.contract import ident, mail
@@ -178,6 +179,24 @@ def test_conversation_of_three_members_is_joined_through_the_one_in_the_middle(
     assert sorted(copy["visibility"] for copy in item["copies"]) == ["full", "metadata"]
     [other] = items(carol)
     assert other["isOwn"] is True
+
+
+def test_decision_counts_for_a_copy_of_a_copy_of_a_copy(
+    ada: Account, ben: Account, member: Actor, memory: None
+) -> None:
+    others = [open_mailbox(make_actor(workspace=member.workspace), f"m{n}@acme.example", "full") for n in range(3)]
+    chain, raws = [ada, ben, *others], [letter("one", cc="dan@x.example")]
+    raws += [letter(name, after=[before]) for before, name in pairwise(("one", "two", "three", "four"))]
+    for raw, neighbours in zip(raws, pairwise(chain), strict=True):
+        both(*neighbours, raw)
+    for account in chain:
+        account.sync()
+    match(member, "contact", 42, emailAddress="dan@x.example")
+    assert len(items(member)) == 1
+    last = Thread.objects.get(connection=chain[-1].connection)
+    entity = {"entity_type": "contact", "entity_id": "42"}
+    ThreadLink.objects.create(thread=last, connection=last.connection, kind=LinkKind.UNLINKED, **entity)
+    assert items(member) == []
 
 
 def test_timeline_takes_the_same_queries_for_one_and_for_many(ada: Account, ben: Account, member: Actor) -> None:
