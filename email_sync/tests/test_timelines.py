@@ -214,7 +214,7 @@ def test_timeline_takes_the_same_queries_for_one_and_for_many(ada: Account, ben:
         both(ada, ben, letter(f"n{number}"))
     ada.sync()
     ben.sync()
-    assert queries() == few <= 12
+    assert queries() == few <= 7
 
 
 # --- what a colleague sees ----------------------------------------------------------------------------------------
