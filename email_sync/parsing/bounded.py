@@ -32,6 +32,8 @@ MAX_RAW = 64 * 1024 * 1024
 WALL_SECONDS = 60.0
 """Without any sign of life from the child for so long, it counts as stuck. Generous: CPU time is the real limit."""
 _CHUNK = 1024 * 1024
+_TOGETHER = 512
+"""Frames a call; the kernel takes twice as many."""
 _PAUSE = 0.003
 """Seconds. The child answers one by one and the pipe holds many answers: waking up for each one costs more than reading
 it does."""
@@ -88,23 +90,20 @@ class _Child:
                 for answer in _frames(received):
                     expected -= 1
                     yield answer
-                if expected and pending == len(frames):
+                if expected and self.requests not in ready:
                     time.sleep(_PAUSE)
 
     def _send(self, frames: Sequence[bytes], index: int, sent: int) -> tuple[int, int]:
-        """Write what the pipe takes; the position from which to go on. A closed pipe counts as all sent: the answers'
-        end of file tells the rest."""
+        """Write what the pipe takes, in one call: after each Python's other threads have their turn. The position from
+        which to go on. A closed pipe counts as all sent: the answers' end of file tells the rest."""
         try:
-            while index < len(frames):
-                view = memoryview(frames[index])
-                sent += os.write(self.requests, view[sent : sent + _CHUNK])
-                if sent < len(view):
-                    continue
-                index, sent = index + 1, 0
+            sent += os.writev(self.requests, [memoryview(frames[index])[sent:], *frames[index + 1 : index + _TOGETHER]])
         except BlockingIOError:
             pass
         except BrokenPipeError:
-            index = len(frames)
+            return len(frames), 0
+        while index < len(frames) and sent >= len(frames[index]):
+            index, sent = index + 1, sent - len(frames[index])
         return index, sent
 
     def end(self) -> bool:

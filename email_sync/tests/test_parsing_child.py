@@ -85,6 +85,11 @@ def test_parse_many_large_messages_both_ways_do_not_lock_up(parser: BoundedParse
     assert [len(item.html) for item in parser.parse_many(raws)] == [11 * 80_000] * 4
 
 
+def test_parse_many_more_than_one_call_can_send_keeps_the_order(parser: BoundedParser) -> None:
+    raws = [mail(str(n)) if n % 3 else b"" for n in range(1_500)]
+    assert subjects(parser.parse_many(raws)) == [str(n) if n % 3 else "" for n in range(1_500)]
+
+
 def test_parse_many_truncated_flags_go_along(parser: BoundedParser) -> None:
     whole, cut = parser.parse_many([mail("a"), mail("b")], [False, True])
     assert (whole.defect, cut.defect) == ("", message.TRUNCATED)
