@@ -92,9 +92,10 @@ def at_once(actor: Actor, event_id: str, titles: list[str], etag: str = "") -> d
         start.wait(30)
         try:
             body = {"title": title, **({"etag": etag} if etag else {})}
-            for _ in range(20):  # a server may be busy with the other one: then it says when to ask again
-                answers[title] = client.patch(f"{BASE}/{event_id}", body, format="json")
-                if answers[title].status_code != 503 or not answers[title].headers.get("Retry-After"):
+            for _ in range(20):
+                answers[title] = answer = client.patch(f"{BASE}/{event_id}", body, format="json")
+                is_busy = answer.status_code == 503 and answer.headers.get("Retry-After")  # with the other one
+                if not is_busy and answer.status_code != 502:  # Xandikos may break over two at once, and write neither
                     break
         finally:
             connections.close_all()

@@ -273,7 +273,9 @@ def test_address_of_a_part_changes_nothing_after_confirm(member: Actor, store: S
     for part in begun["upload"]["parts"]:
         send(part)
     member.client.post(f"{V1}/{begun['document']['id']}/confirm")
-    assert send(begun["upload"]["parts"][0], b"!" * len(LARGE)) == 404
+    part = begun["upload"]["parts"][0]
+    # A few bytes: the store may answer before it has read all, and hang up on whoever still sends.
+    assert httpx.put(part["url"], content=b"!", headers=part["headers"], timeout=60).status_code in (403, 404)
     assert b"".join(store.read(Document.objects.get().key)) == LARGE
 
 
