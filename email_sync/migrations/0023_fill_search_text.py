@@ -1,5 +1,6 @@
-"""Words and text of the mail that can be searched already, from its words with their places. What had no place (the
-255th and later of one word, PostgreSQL's manual, 12.11) is in the words and not in the text, as phrases had it before.
+"""Words and text of the mail that can be searched already, from its words with their places. Of one word 256 had a place
+and none beyond 16,383 (PostgreSQL's manual, 12.11): what is further is in the words, and in the text only as far as
+phrases could find it before.
 """
 
 from __future__ import annotations
